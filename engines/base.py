@@ -1,0 +1,193 @@
+"""The few types that every engine and every caller of an engine share.
+
+An engine is a class with an id, a parameter model and `run`. The page's controls, the command
+line's options and the stored provenance are all made from the parameter model, so an engine says
+everything about itself once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MediaKind = Literal["raw", "image", "audio", "video", "model", "document"]
+
+
+class UserError(Exception):
+    """Something the person can understand and mend: one sentence, what is wrong and what to do."""
+
+
+class Cancelled(Exception):
+    """Raised by `Job.check_cancelled` once the person has asked for the job to stop."""
+
+
+class Params(BaseModel):
+    """Base of every engine's parameters: frozen, bounded, nothing unknown accepted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+def option(
+    default: Any,
+    *,
+    title: str,
+    description: str,
+    unit: str = "",
+    advanced: bool = False,
+    models: str = "",
+    **constraints: Any,
+) -> Any:
+    """Declare one parameter field.
+
+    Args:
+        default: the blind, automatic value.
+        title: label of the control.
+        description: one line of help, without a full stop at its end.
+        unit: physical unit shown beside the value, such as "DN" or "EV".
+        advanced: shown under "Advanced" rather than among the essential options.
+        models: id of a network (`engines.weights`); the value is then the id of one of its models.
+        **constraints: pydantic bounds (`ge`, `le`, `max_length`, ...).
+    """
+    extra = {"unit": unit, "advanced": advanced, "models": models}
+    return Field(
+        default, title=title, description=description, json_schema_extra=extra, **constraints
+    )
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file that the person asked for.
+
+    Attributes:
+        path: file inside `Job.workspace`; its name is the name that the person will see.
+        kind: what it is, for players and filters.
+        label: a few words, such as "denoised mosaic".
+        primary: the one to open first; exactly one output of a result is.
+    """
+
+    path: Path
+    kind: MediaKind
+    label: str
+    primary: bool = False
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture to look at (PNG or JPEG inside `Job.workspace`); `alt` says it in words."""
+
+    path: Path
+    label: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two renderings of equal size or length made only for comparing before with after.
+
+    Both lie inside `Job.workspace`; `kind` is "image" (JPEG or PNG) or "audio" (WAV or FLAC).
+    """
+
+    before: Path
+    after: Path
+    kind: MediaKind
+    label: str
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A named number that the engine found; `unit` is "" for plain ratios and counts."""
+
+    value: float
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one run gives back; every path lies inside `Job.workspace`.
+
+    Attributes:
+        outputs: the files asked for.
+        measurements: numbers by name, in the order in which they are to be read.
+        figures: pictures that explain the measurement.
+        comparisons: before and after, for the page.
+        thumbnail: a small JPEG of the result (longest side about 320 pixels), if there is one.
+        notes: plain sentences for the person.
+        models: ids of the weights used -> their sha256.
+    """
+
+    outputs: Sequence[Output]
+    measurements: Mapping[str, Measurement] = field(default_factory=dict)
+    figures: Sequence[Figure] = ()
+    comparisons: Sequence[Comparison] = ()
+    thumbnail: Path | None = None
+    notes: Sequence[str] = ()
+    models: Mapping[str, str] = field(default_factory=dict)
+
+
+class Job(Protocol):
+    """What an engine sees of the studio while it runs."""
+
+    @property
+    def device(self) -> str:
+        """Torch device string: "cpu", "cuda", "cuda:1" or "mps"."""
+        ...
+
+    @property
+    def workspace(self) -> Path:
+        """An empty folder for this job alone; everything the engine writes goes here."""
+        ...
+
+    def progress(self, done: float, total: float, text: str) -> None:
+        """Report that `done` of `total` (any unit) is finished and what is going on now."""
+        ...
+
+    def check_cancelled(self) -> None:
+        """Call at every tile or sampler step.
+
+        Raises:
+            Cancelled: the person asked for a stop.
+        """
+        ...
+
+    def log(self, text: str) -> None:
+        """Write one line to the job's log."""
+        ...
+
+    def load(self, model_id: str) -> Any:
+        """Return the `engines.weights.LoadedModel` of that id on `device`, cached between jobs.
+
+        Raises:
+            UserError: there is no such model, or its file does not fit its network.
+        """
+        ...
+
+
+class Engine(Protocol):
+    """One method. Instances are stateless; `run` may be called from any process."""
+
+    id: ClassVar[str]  # "raw.yond": tab's package, dot, method
+    title: ClassVar[str]  # "YOND"
+    tab: ClassVar[str]  # "RAW": the page's tab that shows it
+    summary: ClassVar[str]  # one line: what it does and by whose method
+    accepts: ClassVar[tuple[MediaKind, ...]]
+    suffixes: ClassVar[tuple[str, ...]]  # lower-case file suffixes that it reads, ".nef"
+    version: ClassVar[str]  # raised when the same input would give another output
+    Params: ClassVar[type[Params]]
+
+    def run(self, inputs: Sequence[Path], params: Any, job: Job) -> Result:
+        """Process one item.
+
+        Args:
+            inputs: the files that make up the item (one for most engines), never modified.
+            params: an instance of `Params`.
+            job: device, workspace, progress, cancellation, models.
+
+        Raises:
+            UserError: the input cannot be processed; the sentence is shown as it is.
+            Cancelled: passed through from `job.check_cancelled`.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""The RAW tab's engines and the noise models that they share."""

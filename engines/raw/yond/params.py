@@ -1,0 +1,100 @@
+"""Parameters of `raw.yond`; the page's controls and the command line's options are made of them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from engines.base import Params, option
+
+Form = Literal["dng", "linear-dng", "tiff", "jpeg"]
+
+
+class YondParams(Params):
+    """Everything has a blind, automatic default."""
+
+    strength: float = option(
+        1.0,
+        title="Strength",
+        description="Noise level told to the network; 1 is the measured noise, 0 changes nothing",
+        ge=0.0,
+        le=2.0,
+    )
+    output: tuple[Form, ...] = option(
+        ("dng",),
+        title="Output",
+        description="Mosaic DNG opens in any RAW converter like the original; several are possible",
+        min_length=1,
+        max_length=4,
+    )
+    exposure: float | None = option(
+        None,
+        title="Preview exposure",
+        description="Brightness of the comparison, TIFF and JPEG; empty is automatic, DNG keeps its own",
+        unit="EV",
+        ge=-5.0,
+        le=8.0,
+    )
+    passes: Literal[1, 2] = option(
+        2,
+        title="Passes",
+        description="Two measures the noise again on the first result and denoises anew",
+    )
+    detail: float = option(
+        0.0,
+        title="Recover detail",
+        description="Share of the removed luminance that is put back; film-like grain at 0.2",
+        ge=0.0,
+        le=1.0,
+        advanced=True,
+    )
+    colour: float = option(
+        0.0,
+        title="Keep colour noise",
+        description="Share of the removed colour variation that is put back",
+        ge=0.0,
+        le=1.0,
+        advanced=True,
+    )
+    K: float | None = option(
+        None,
+        title="Gain K",
+        description="Set by hand together with sigma when you know your sensor; empty is measured",
+        unit="DN/e-",
+        gt=0.0,
+        le=10_000.0,
+        advanced=True,
+    )
+    sigma: float | None = option(
+        None,
+        title="Read noise sigma",
+        description="Set by hand together with K; empty is measured",
+        unit="DN",
+        ge=0.0,
+        le=100_000.0,
+        advanced=True,
+    )
+    weights: str = option(
+        "yond-snrnet-small",
+        title="Weights",
+        description="The bundled small network, or one that you added under Models",
+        models="raw.yond/snrnet",
+        max_length=120,
+        advanced=True,
+    )
+    tile: int = option(
+        512,
+        title="Tile",
+        description="Side of a tile; smaller takes less memory and more time",
+        unit="packed pixels",
+        ge=128,
+        le=4096,
+        advanced=True,
+    )
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> YondParams:
+        if (self.K is None) != (self.sigma is None):
+            raise ValueError("Give K and sigma together, or neither")
+        return self

@@ -1,0 +1,52 @@
+"""The engines that there are: a dotted path each, imported only when one is asked for.
+
+To add an engine, write its package and add its line to `_BUILT_IN`; the page, the command line,
+the queue and the database learn of it from here.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import cast
+
+from engines.base import Engine, UserError
+
+_BUILT_IN: dict[str, str] = {
+    "raw.yond": "engines.raw.yond.engine:YondEngine",
+}
+_added: dict[str, str] = {}
+
+
+def register(engine_id: str, dotted: str) -> None:
+    """Add an engine of yours: `dotted` is "package.module:Class", importable in every process.
+
+    Raises:
+        ValueError: the id is taken by another class.
+    """
+    known = _BUILT_IN.get(engine_id) or _added.get(engine_id)
+    if known not in (None, dotted):
+        raise ValueError(f"two engines are called {engine_id}: {known} and {dotted}")
+    _added[engine_id] = dotted
+
+
+def engine_ids() -> list[str]:
+    """Ids of all engines in the order in which tabs and lists show them."""
+    return [*_BUILT_IN, *_added]
+
+
+def added() -> dict[str, str]:
+    """Engines that `register` added (id -> dotted path), for handing on to a spawned worker."""
+    return dict(_added)
+
+
+def engine_class(engine_id: str) -> type[Engine]:
+    """Import and return an engine's class.
+
+    Raises:
+        UserError: there is no engine of that id.
+    """
+    dotted = _BUILT_IN.get(engine_id) or _added.get(engine_id)
+    if dotted is None:
+        raise UserError(f"There is no engine called {engine_id}; `engines` lists those that exist")
+    module, _, name = dotted.partition(":")
+    return cast("type[Engine]", getattr(import_module(module), name))

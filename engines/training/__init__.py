@@ -1,0 +1,54 @@
+"""Training harness: a recipe is data, a network, a loss and a schedule.
+
+Every bundled weight is made by `train RECIPE`. `recipes` lists them, `run_recipe` runs one.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import cast
+
+from engines.base import UserError
+from engines.training.loop import Recipe, Report, train
+
+_RECIPES: dict[str, str] = {
+    "yond-snrnet-small": "engines.raw.yond.train:small",
+}
+
+
+def recipes() -> dict[str, str]:
+    """Recipe name -> one line on what it makes."""
+    return {name: _recipe(name).title for name in _RECIPES}
+
+
+def run_recipe(
+    name: str,
+    *,
+    budget_minutes: float | None = None,
+    resume: bool = False,
+    device: str = "cpu",
+    data: Path | None = None,
+    folder: Path,
+) -> Report:
+    """Train; see `engines.training.loop.train`.
+
+    Raises:
+        UserError: there is no such recipe, or its data cannot be had.
+    """
+    return train(
+        _recipe(name),
+        budget_minutes=budget_minutes,
+        resume=resume,
+        device=device,
+        data=data,
+        folder=folder,
+    )
+
+
+def _recipe(name: str) -> Recipe:
+    dotted = _RECIPES.get(name)
+    if dotted is None:
+        raise UserError(f"There is no recipe called {name}; there are: {', '.join(_RECIPES)}")
+    module, _, maker = dotted.partition(":")
+    return cast("Recipe", getattr(import_module(module), maker)())

@@ -1,0 +1,237 @@
+"""The one training loop: resume, moving average, time budget, curve, figure, export.
+
+A run lives in a folder: `state.pt` (tensors and numbers only, read back with weights_only),
+`curve.csv` and `validation.png`. The schedule follows the time budget when there is one, so a
+recipe makes the best of ten minutes and of ten hours; a resumed run starts a new cosine whose peak
+is halved at every restart, as YOND's own schedule does.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from engines.weights import read_training_state, save_safetensors
+
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Numbers of a schedule.
+
+    Attributes:
+        rate: peak learning rate of the first cosine.
+        final_rate: learning rate at its end, as a share of the peak.
+        warm_up: share of a run in which the rate rises.
+        steps: length of a run without a time budget.
+        average: decay of the exponential moving average of the weights.
+        validate_every: seconds between validations.
+    """
+
+    rate: float
+    final_rate: float = 0.02
+    warm_up: float = 0.02
+    steps: int = 20_000
+    average: float = 0.999
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    validate_every: float = 300.0
+    seed: int = 1
+
+
+class Recipe(Protocol):
+    """What `train` needs to know of a network; instances are made by `engines.training`."""
+
+    name: str
+    title: str
+    config: TrainConfig
+
+    def network(self) -> nn.Module:
+        """A fresh network with its starting weights."""
+        ...
+
+    def prepare(self, cache: Path, data: Path | None) -> None:
+        """Fetch and cache the data; raises UserError where it cannot be had."""
+        ...
+
+    def batches(self, seed: int) -> Iterator[Batch]:
+        """Endless batches on the CPU, the same for the same seed."""
+        ...
+
+    def loss(self, network: nn.Module, batch: Batch) -> Tensor:
+        """Scalar training loss."""
+        ...
+
+    def validate(self, network: nn.Module, figure: Path) -> dict[str, float]:
+        """Figures on data kept out of training; writes a picture to look at."""
+        ...
+
+    def card(self) -> dict[str, Any]:
+        """What the model card says besides the figures: network, config, data, licence."""
+        ...
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came out: `weights` is the exported safetensors file."""
+
+    recipe: str
+    steps: int
+    seconds: float
+    figures: dict[str, float]
+    weights: Path
+
+
+@dataclass
+class _State:
+    network: nn.Module
+    average: nn.Module
+    optimiser: torch.optim.Optimizer
+    step: int = 0
+    seconds: float = 0.0
+    runs: int = 0
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+def train(
+    recipe: Recipe,
+    *,
+    folder: Path,
+    budget_minutes: float | None = None,
+    resume: bool = False,
+    device: str = "cpu",
+    data: Path | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Report:
+    """Train, validating and saving on the way; the last thing done is an export.
+
+    Args:
+        recipe: what to train.
+        folder: `folder/<recipe>/` holds the run, `folder/cache/` the data.
+        budget_minutes: stop after so long; without it, after `config.steps` steps.
+        resume: go on from the saved state instead of starting afresh.
+        device: torch device string.
+        data: the user's own files instead of the named packages.
+        say: gets one line at every validation.
+
+    Raises:
+        UserError: the data cannot be had, or there is nothing to resume.
+    """
+    run = folder / recipe.name
+    run.mkdir(parents=True, exist_ok=True)
+    recipe.prepare(folder / "cache", data)
+    state = _start(recipe, run, device, resume)
+    config = recipe.config
+    begun, first = time.monotonic(), state.step
+    budget = None if budget_minutes is None else 60.0 * budget_minutes
+    before = state.seconds
+    peak = config.rate * 0.5**state.runs
+    validated = begun
+    total = torch.zeros((), device=device)
+    counted = 0
+    for batch in recipe.batches(config.seed + 7919 * state.runs + state.step):
+        spent = time.monotonic() - begun
+        share = spent / budget if budget is not None else (state.step - first) / config.steps
+        if share >= 1.0:
+            break
+        for group in state.optimiser.param_groups:
+            group["lr"] = peak * _cosine(share, config)
+        moved = {name: value.to(device) for name, value in batch.items()}
+        loss = recipe.loss(state.network, moved)
+        state.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(state.network.parameters(), config.clip)
+        state.optimiser.step()
+        state.step += 1
+        _follow(state.average, state.network, min(config.average, state.step / (state.step + 10)))
+        total += loss.detach()
+        counted += 1
+        if time.monotonic() - validated > config.validate_every:
+            state.seconds = before + time.monotonic() - begun
+            _checkpoint(recipe, run, state, float(total) / counted, say)
+            total.zero_()
+            counted, validated = 0, time.monotonic()
+    state.seconds = before + time.monotonic() - begun
+    state.runs += 1
+    _checkpoint(recipe, run, state, float(total) / max(counted, 1), say)
+    weights = run / f"{recipe.name}.safetensors"
+    return Report(recipe.name, state.step, state.seconds, state.figures, weights)
+
+
+def _cosine(share: float, config: TrainConfig) -> float:
+    if share < config.warm_up:
+        return share / config.warm_up
+    along = (share - config.warm_up) / (1.0 - config.warm_up)
+    return config.final_rate + (1.0 - config.final_rate) * 0.5 * (1.0 + math.cos(math.pi * along))
+
+
+@torch.no_grad()
+def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
+    for slow, fast in zip(average.parameters(), network.parameters(), strict=True):
+        slow.lerp_(fast, 1.0 - decay)
+
+
+def _start(recipe: Recipe, run: Path, device: str, resume: bool) -> _State:
+    network = recipe.network().to(device)
+    average = recipe.network().to(device)
+    average.load_state_dict(network.state_dict())
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=recipe.config.rate, weight_decay=recipe.config.weight_decay
+    )
+    state = _State(network, average, optimiser)
+    if resume:
+        saved = read_training_state(run / "state.pt", device)
+        network.load_state_dict(saved["network"])
+        average.load_state_dict(saved["average"])
+        optimiser.load_state_dict(saved["optimiser"])
+        state.step, state.seconds, state.runs = saved["step"], saved["seconds"], saved["runs"]
+    return state
+
+
+def _checkpoint(
+    recipe: Recipe, run: Path, state: _State, loss: float, say: Callable[[str], None]
+) -> None:
+    """Validate the average, then write state, curve and export, each under a temporary name."""
+    state.average.eval()
+    with torch.no_grad():
+        state.figures = recipe.validate(state.average, run / "validation.png")
+    partial = run / "state.pt.partial"
+    torch.save(
+        {
+            "network": state.network.state_dict(),
+            "average": state.average.state_dict(),
+            "optimiser": state.optimiser.state_dict(),
+            "step": state.step,
+            "seconds": state.seconds,
+            "runs": state.runs,
+        },
+        partial,
+    )
+    os.replace(partial, run / "state.pt")
+    row = {"step": state.step, "seconds": round(state.seconds), "loss": round(loss, 5)}
+    row.update({name: round(value, 4) for name, value in state.figures.items()})
+    curve = run / "curve.csv"
+    new = not curve.exists()
+    with curve.open("a", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+    card = recipe.card() | {
+        "recipe": recipe.name,
+        "steps": state.step,
+        "seconds": round(state.seconds),
+        "figures": state.figures,
+    }
+    save_safetensors(run / f"{recipe.name}.safetensors", state.average.state_dict(), card)
+    say(", ".join(f"{name} {value}" for name, value in row.items()))

@@ -1,0 +1,1 @@
+"""Numeric hot spots as pure tensor functions; nothing is computed at import."""
