@@ -1,0 +1,1 @@
+"""Sessions, jobs, artifacts, measurements, presets and models, in SQLite or PostgreSQL."""

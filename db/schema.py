@@ -1,0 +1,177 @@
+"""The tables. Times are UTC; ids are 32 random hexadecimal digits."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Index, String, TypeDecorator
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+JobState = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
+FINISHED: tuple[JobState, ...] = ("done", "failed", "cancelled")
+WAITING: tuple[JobState, ...] = ("queued", "interrupted")
+Role = Literal["input", "output", "figure", "before", "after", "thumbnail"]
+
+
+def new_id() -> str:
+    """An id that nobody can guess."""
+    return secrets.token_hex(16)
+
+
+def now() -> datetime:
+    """The time, with its zone."""
+    return datetime.now(UTC)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A time that comes back with its zone from SQLite too, which keeps none."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Add the zone that every stored time has."""
+        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+
+
+class Base(DeclarativeBase):
+    """Declarative base; columns of JSON hold plain objects and lists."""
+
+    type_annotation_map = {dict[str, Any]: JSON, list[Any]: JSON, datetime: UtcTime}  # noqa: RUF012
+
+
+class SessionRow(Base):
+    """A named collection of jobs that belongs to one owner."""
+
+    __tablename__ = "sessions"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    owner: Mapped[str] = mapped_column(String(80), index=True)
+    name: Mapped[str] = mapped_column(String(200))
+    created: Mapped[datetime] = mapped_column(default=now)
+    updated: Mapped[datetime] = mapped_column(default=now)
+    jobs: Mapped[list[JobRow]] = relationship(
+        back_populates="session", cascade="all, delete-orphan", passive_deletes=True
+    )
+
+
+class JobRow(Base):
+    """One item to process, and all that is known of it."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index("ix_jobs_owner_number", "owner", "number"),
+        Index("ix_jobs_session_number", "session_id", "number"),
+        Index("ix_jobs_state_number", "state", "number"),
+    )
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(32), unique=True, default=new_id)
+    session_id: Mapped[str] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"))
+    owner: Mapped[str] = mapped_column(String(80))
+    batch: Mapped[str | None] = mapped_column(String(64), index=True)
+    engine: Mapped[str] = mapped_column(String(80))
+    engine_version: Mapped[str] = mapped_column(String(20), default="")
+    params: Mapped[dict[str, Any]]
+    state: Mapped[str] = mapped_column(String(12), default="queued")
+    done: Mapped[float] = mapped_column(default=0.0)
+    total: Mapped[float] = mapped_column(default=0.0)
+    text: Mapped[str] = mapped_column(String(300), default="")
+    error: Mapped[str | None]
+    device: Mapped[str] = mapped_column(String(20), default="auto")
+    seed: Mapped[int] = mapped_column(BigInteger, default=0)
+    attempts: Mapped[int] = mapped_column(default=0)
+    out_dir: Mapped[str | None]
+    source: Mapped[str] = mapped_column(String(8), default="page")
+    cancel_requested: Mapped[bool] = mapped_column(default=False)
+    created: Mapped[datetime] = mapped_column(default=now)
+    started: Mapped[datetime | None]
+    finished: Mapped[datetime | None]
+    seconds: Mapped[float | None]
+    peak_mb: Mapped[float | None]
+    versions: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    models: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    notes: Mapped[list[Any]] = mapped_column(default=list)
+    moving: Mapped[list[Any]] = mapped_column(default=list)
+    session: Mapped[SessionRow] = relationship(back_populates="jobs")
+    artifacts: Mapped[list[ArtifactRow]] = relationship(
+        back_populates="job",
+        cascade="all, delete-orphan",
+        passive_deletes=True,
+        order_by="ArtifactRow.position",
+    )
+    measurements: Mapped[list[MeasurementRow]] = relationship(
+        back_populates="job",
+        cascade="all, delete-orphan",
+        passive_deletes=True,
+        order_by="MeasurementRow.position",
+    )
+
+
+class ArtifactRow(Base):
+    """A file that went in or came out."""
+
+    __tablename__ = "artifacts"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    job_number: Mapped[int] = mapped_column(
+        ForeignKey("jobs.number", ondelete="CASCADE"), index=True
+    )
+    owner: Mapped[str] = mapped_column(String(80))
+    role: Mapped[str] = mapped_column(String(12))
+    kind: Mapped[str] = mapped_column(String(12))
+    label: Mapped[str] = mapped_column(String(200), default="")
+    path: Mapped[str] = mapped_column(index=True)
+    sha256: Mapped[str] = mapped_column(String(64), default="")
+    bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    facts: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    primary: Mapped[bool] = mapped_column(default=False)
+    position: Mapped[int] = mapped_column(default=0)
+    job: Mapped[JobRow] = relationship(back_populates="artifacts")
+
+
+class MeasurementRow(Base):
+    """A number that an engine found."""
+
+    __tablename__ = "measurements"
+
+    job_number: Mapped[int] = mapped_column(
+        ForeignKey("jobs.number", ondelete="CASCADE"), primary_key=True
+    )
+    name: Mapped[str] = mapped_column(String(80), primary_key=True)
+    value: Mapped[float]
+    unit: Mapped[str] = mapped_column(String(40), default="")
+    position: Mapped[int] = mapped_column(default=0)
+    job: Mapped[JobRow] = relationship(back_populates="measurements")
+
+
+class PresetRow(Base):
+    """Named settings of one engine."""
+
+    __tablename__ = "presets"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    owner: Mapped[str] = mapped_column(String(80), index=True)
+    engine: Mapped[str] = mapped_column(String(80))
+    name: Mapped[str] = mapped_column(String(200))
+    params: Mapped[dict[str, Any]]
+    created: Mapped[datetime] = mapped_column(default=now)
+
+
+class ModelRow(Base):
+    """Weights that were added to this studio."""
+
+    __tablename__ = "models"
+
+    id: Mapped[str] = mapped_column(String(120), primary_key=True)
+    layout: Mapped[str] = mapped_column(String(120))
+    state: Mapped[str] = mapped_column(String(12))
+    source: Mapped[str]
+    licence: Mapped[str]
+    sha256: Mapped[str] = mapped_column(String(64))
+    path: Mapped[str]
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    added: Mapped[datetime] = mapped_column(default=now)

@@ -1,0 +1,1 @@
+"""The application: command line, job queue, worker process, pages, API."""

@@ -1,0 +1,1 @@
+"""The queue: jobs are rows, a runner claims them, a worker process does them."""

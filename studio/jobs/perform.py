@@ -1,0 +1,278 @@
+"""Performing one task in this process: the `Job` that an engine sees, and every way it can end."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import random
+import sys
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+from pydantic import ValidationError
+
+from engines import registry, weights
+from engines.base import Cancelled, Result, UserError
+from studio.config import VERSION
+from studio.jobs.task import FileFacts, Outcome, Progress, Task
+
+_MODEL_MEMORY_SHARE = 0.25  # of this machine's memory, for weights kept between jobs
+_REPORT_EVERY = 0.1  # seconds
+
+
+class ModelCache:
+    """Loaded networks by file hash and device, least recently used dropped first."""
+
+    def __init__(self) -> None:
+        self._loaded: OrderedDict[tuple[str, str], weights.LoadedModel] = OrderedDict()
+        self._limit = int(psutil.virtual_memory().total * _MODEL_MEMORY_SHARE)
+
+    def load(self, file: weights.ModelFile, device: str) -> weights.LoadedModel:
+        """The network of `file` on `device`."""
+        key = (file.sha256, device)
+        if key not in self._loaded:
+            self._loaded[key] = weights.load(file, device)
+            while len(self._loaded) > 1 and self._bytes() > self._limit:
+                self._loaded.popitem(last=False)
+        self._loaded.move_to_end(key)
+        return self._loaded[key]
+
+    def _bytes(self) -> int:
+        return sum(model.file.bytes for model in self._loaded.values())
+
+
+class TaskJob:
+    """The `engines.base.Job` of one task."""
+
+    def __init__(
+        self,
+        task: Task,
+        device: str,
+        cache: ModelCache,
+        report: Callable[[Progress], None],
+        cancelled: Callable[[], bool],
+    ) -> None:
+        self._task = task
+        self._device = device
+        self._cache = cache
+        self._report = report
+        self._cancelled = cancelled
+        self._reported = 0.0
+
+    @property
+    def device(self) -> str:
+        """See `engines.base.Job`."""
+        return self._device
+
+    @property
+    def workspace(self) -> Path:
+        """See `engines.base.Job`."""
+        return Path(self._task.workspace)
+
+    def progress(self, done: float, total: float, text: str) -> None:
+        """See `engines.base.Job`; several calls within a tenth of a second are one."""
+        now = time.monotonic()
+        if now - self._reported >= _REPORT_EVERY or done >= total:
+            self._reported = now
+            self._report(Progress(done, total, text[:300]))
+
+    def check_cancelled(self) -> None:
+        """See `engines.base.Job`."""
+        if self._cancelled():
+            raise Cancelled
+
+    def log(self, text: str) -> None:
+        """See `engines.base.Job`; lines go to the studio's standard error."""
+        sys.stderr.write(f"{self._task.engine}: {text}\n")
+
+    def load(self, model_id: str) -> weights.LoadedModel:
+        """See `engines.base.Job`."""
+        for values in self._task.models:
+            if values["id"] == model_id:
+                return self._cache.load(weights.ModelFile.from_dict(values), self._device)
+        raise UserError(
+            f"The weights {model_id} are not here; add them under Models, or choose others"
+        )
+
+
+def perform(
+    task: Task,
+    cache: ModelCache,
+    report: Callable[[Progress], None],
+    cancelled: Callable[[], bool],
+) -> Outcome:
+    """Run a task to its end; never raises an `Exception`."""
+    begun = time.monotonic()
+    _forget_peak()
+    try:
+        outcome = _run(task, cache, report, cancelled)
+    except Cancelled:
+        outcome = Outcome("cancelled")
+    except UserError as error:
+        outcome = Outcome("failed", str(error))
+    except ValidationError as error:
+        outcome = Outcome("failed", validation_sentence(error))
+    except Exception as error:
+        outcome = Outcome("failed", _sentence(error, task))
+    spent = {"seconds": time.monotonic() - begun, "peak_mb": _peak_mb()}
+    return Outcome(**{**outcome.__dict__, **spent})
+
+
+def _run(
+    task: Task,
+    cache: ModelCache,
+    report: Callable[[Progress], None],
+    cancelled: Callable[[], bool],
+) -> Outcome:
+    for engine_id, dotted in task.engines.items():
+        registry.register(engine_id, dotted)
+    engine_type = registry.engine_class(task.engine)
+    params = engine_type.Params.model_validate(dict(task.params))
+    paths = [Path(path) for path in task.inputs]
+    hashes = [_identity(path) for path in paths]
+    device = _device(task.device)
+    _seed(task.seed)
+    job = TaskJob(task, device, cache, report, cancelled)
+    job.check_cancelled()
+    result = engine_type().run(paths, params, job)
+    job.check_cancelled()
+    if [_identity(path) for path in paths] != hashes:
+        raise UserError(f"{paths[0].name} was changed while it was being read; run it again")
+    return Outcome(
+        "done",
+        device=device,
+        engine_version=engine_type.version,
+        inputs=tuple(hashes),
+        files=tuple(_files(result, job.workspace)),
+        measurements=tuple(
+            (name, float(m.value), m.unit)
+            for name, m in result.measurements.items()
+            if math.isfinite(m.value)
+        ),
+        notes=tuple(result.notes),
+        models=dict(result.models),
+        versions=_versions(),
+    )
+
+
+def _files(result: Result, workspace: Path) -> list[FileFacts]:
+    found: list[FileFacts] = []
+
+    def add(role: str, kind: str, label: str, path: Path, primary: bool = False) -> None:
+        if path.parent != workspace:
+            raise ValueError(f"{path} lies outside the job's workspace")
+        found.append(
+            FileFacts(role, kind, label, path.name, weights.sha256_of(path), path.stat().st_size,
+                      primary)
+        )  # fmt: skip
+
+    for output in result.outputs:
+        add("output", output.kind, output.label, output.path, output.primary)
+    for figure in result.figures:
+        add("figure", "image", figure.alt or figure.label, figure.path)
+    for pair in result.comparisons:
+        add("before", pair.kind, pair.label, pair.before)
+        add("after", pair.kind, pair.label, pair.after)
+    if result.thumbnail is not None:
+        add("thumbnail", "image", "", result.thumbnail)
+    return found
+
+
+def _identity(path: Path) -> tuple[str, int]:
+    try:
+        return weights.sha256_of(path), path.stat().st_size
+    except FileNotFoundError as error:
+        raise UserError(f"There is no file {path.name} here any more; choose it again") from error
+    except IsADirectoryError as error:
+        raise UserError(f"{path.name} is a folder; choose the files in it") from error
+    except PermissionError as error:
+        raise UserError(f"{path.name} may not be read; change its permissions") from error
+
+
+def _device(wanted: str) -> str:
+    """Resolve "auto"; torch is only asked where it is loaded anyway."""
+    if wanted != "auto":
+        return wanted
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _seed(seed: int) -> None:
+    import numpy
+    import torch
+
+    random.seed(seed)
+    numpy.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def _versions() -> dict[str, str]:
+    found = {"noise-studio": VERSION, "python": sys.version.split()[0]}
+    for package in ("torch", "rawpy", "numpy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def validation_sentence(error: ValidationError) -> str:
+    """The first thing that pydantic finds wrong, as one sentence."""
+    first: Any = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    message = str(first["msg"]).removeprefix("Value error, ")
+    if not name:
+        return message
+    if first["type"] == "extra_forbidden":
+        return f"There is no parameter {name}; `engines` lists those that exist"
+    return f"{name}: {message[0].lower()}{message[1:]}, got {first['input']!r}"
+
+
+def _sentence(error: Exception, task: Task) -> str:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "The disk is full; free some space and run it again"
+    if isinstance(error, MemoryError) or "memory" in str(error).lower():
+        return "There was not enough memory; choose a smaller tile, or close other programs"
+    log = Path(task.logs) / f"{task.job_id}.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(traceback.format_exc(), encoding="utf-8")
+    except OSError:
+        pass
+    return (
+        f"Something unexpected went wrong ({type(error).__name__}); "
+        f"the details are in cache/logs/{log.name} of the studio's folder"
+    )
+
+
+def _forget_peak() -> None:
+    """Let the kernel measure this job's peak alone (Linux; elsewhere it is the process's)."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass
+
+
+def _peak_mb() -> float | None:
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024.0
+    except OSError:
+        pass
+    if os.name == "posix":
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / (1024.0 * 1024.0 if sys.platform == "darwin" else 1024.0)
+    return psutil.Process().memory_info().rss / 2**20

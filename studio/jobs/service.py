@@ -1,0 +1,367 @@
+"""`Studio`: what page, command line and API call. Every call on somebody's things takes the owner."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from db.database import DatabaseError, open_database
+from engines import registry
+from engines.base import UserError
+from engines.weights import ModelFile
+from studio.config import Settings
+from studio.jobs.executor import InlineExecutor, WorkerExecutor
+from studio.jobs.perform import validation_sentence
+from studio.jobs.runner import Runner
+from studio.jobs.store import NewJob, Store
+from studio.jobs.views import ArtifactView, JobView, NotFound, QueueView, SessionView
+from studio.models import Models
+from studio.workspace import remove_tree, safe_name, tree_bytes
+
+Source = Literal["page", "cli", "api"]
+LOCAL = "local"  # the owner of everything where nobody else can reach the page
+
+
+class Studio:
+    """One studio process on one home; thread-safe."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Open (and where needed migrate) the database.
+
+        Raises:
+            UserError: the home cannot be written, or the database is of a newer release.
+        """
+        self.settings = settings
+        try:
+            for folder in (settings.outputs, settings.uploads, settings.models, settings.cache):
+                folder.mkdir(parents=True, exist_ok=True)
+            factory = open_database(settings.url)
+        except OSError as error:
+            raise UserError(
+                f"The studio's folder {settings.home} cannot be written; set STUDIO_HOME to another"
+            ) from error
+        except DatabaseError as error:
+            raise UserError(str(error)) from error
+        self.store = Store(factory)
+        self.models = Models(settings, factory)
+        executor = InlineExecutor() if settings.executor == "inline" else WorkerExecutor()
+        self._runner = Runner(settings, self.store, executor, self.models.list)
+
+    def start(self) -> None:
+        """Recover what a crash left and start doing jobs, unless another process does."""
+        self._runner.start()
+
+    def stop(self) -> None:
+        """Stop; a running job goes on at the next start."""
+        self._runner.stop()
+
+    @property
+    def is_runner(self) -> bool:
+        """False while another process on this home does the jobs; then this one only watches."""
+        return self._runner.holds_lock
+
+    # Sessions
+
+    def open_session(self, owner: str, session_id: str | None = None) -> SessionView:
+        """That session if it is the owner's, else the one used last, else a new one."""
+        known = self.store.sessions(owner)
+        for view in known:
+            if view.id == session_id:
+                return view
+        return known[0] if known else self.new_session(owner)
+
+    def new_session(self, owner: str, name: str = "") -> SessionView:
+        """Create a session; without a name it is called by its date."""
+        return self.store.add_session(owner, name.strip()[:200] or time.strftime("%d %B %Y"))
+
+    def sessions(self, owner: str) -> list[SessionView]:
+        """The owner's sessions, the one used last first."""
+        return self.store.sessions(owner)
+
+    def rename_session(self, owner: str, session_id: str, name: str) -> None:
+        """Rename a session.
+
+        Raises:
+            UserError: the name is empty.
+        """
+        if not name.strip():
+            raise UserError("A session needs a name; type one")
+        self.store.rename_session(owner, session_id, name.strip()[:200])
+
+    def delete_session(self, owner: str, session_id: str) -> None:
+        """Delete a session's rows and files; files in folders of the person's stay.
+
+        Raises:
+            UserError: something in it runs at this moment.
+        """
+        self.store.touch_session(owner, session_id)
+        for job_id in self.store.active_in(session_id):
+            self.cancel(owner, job_id)
+        if any(self.job(owner, job).state == "running" for job in self.store.active_in(session_id)):
+            raise UserError("A job of this session is just being stopped; delete it in a moment")
+        self.store.remove_session(owner, session_id)
+        remove_tree(self.settings.outputs / session_id)
+        remove_tree(self.settings.uploads / session_id)
+
+    # Jobs
+
+    def submit(
+        self,
+        owner: str,
+        session_id: str,
+        engine_id: str,
+        items: Sequence[Sequence[Path]],
+        params: Mapping[str, Any],
+        *,
+        source: Source = "page",
+        out_dir: Path | None = None,
+        uploads: bool = False,
+        batch: str | None = None,
+        device: str | None = None,
+        seed: int | None = None,
+    ) -> list[str]:
+        """Queue one job an item.
+
+        Args:
+            owner: whose it is.
+            session_id: a session of the owner's.
+            engine_id: see `engines.registry`.
+            items: the files of each item (for most engines one).
+            params: values of the engine's parameters; what is missing has its default.
+            source: which door it came through.
+            out_dir: where outputs go; None keeps them in the studio's folder.
+            uploads: the files are the studio's to keep: they are moved into the session.
+            batch: jobs that were asked for together share one.
+            device: torch device; None is the studio's.
+            seed: None draws one.
+
+        Returns:
+            Ids of the jobs, in the order of the items.
+
+        Raises:
+            UserError: a parameter is wrong, there is nothing to do, or too much waits already.
+        """
+        checked, version, kind = check_params(engine_id, params)
+        if not items:
+            raise UserError("There is nothing to do; choose at least one file")
+        if self.store.waiting(owner) + len(items) > self.settings.max_waiting_jobs:
+            raise UserError(
+                f"At most {self.settings.max_waiting_jobs} jobs may wait; "
+                "let some finish, or choose fewer files"
+            )
+        self.store.touch_session(owner, session_id)
+        kept = [
+            [self._keep(session_id, path) if uploads else path.absolute() for path in item]
+            for item in items
+        ]
+        batch = batch or secrets.token_hex(16)
+        seed = secrets.randbelow(2**31) if seed is None else seed
+        jobs = [
+            NewJob(engine_id, version, checked, paths, kind, source,
+                   out_dir.absolute() if out_dir else None, batch, device or "auto", seed)
+            for paths in kept
+        ]  # fmt: skip
+        ids = self.store.add(owner, session_id, jobs)
+        self._runner.wake()
+        return ids
+
+    def submit_batch(
+        self,
+        owner: str,
+        session_id: str,
+        engine_id: str,
+        inputs: Sequence[Path],
+        params: Mapping[str, Any],
+        *,
+        out_dir: Path,
+        device: str | None = None,
+    ) -> list[str]:
+        """Queue a folder's worth of files, or go on with the same batch where it stopped.
+
+        The same engine, parameters, folder and files (by size and time) are the same batch. If
+        its newest run did not come to an end, what is done and still there stays, and the rest is
+        queued again; otherwise a new run begins.
+        """
+        checked, _, _ = check_params(engine_id, params)
+        key = _batch_key(engine_id, checked, out_dir, inputs)
+        before = self.store.newest_batch(owner, key)
+        if before and len(before) == len(inputs) and any(not _is_done(job) for job in before):
+            for job in before:
+                if job.state in ("failed", "cancelled") or (job.state == "done" and not _is_done(job)):
+                    self.store.requeue(owner, job.id)
+            self._runner.wake()
+            return [job.id for job in before]
+        return self.submit(
+            owner, session_id, engine_id, [[path] for path in inputs], params, source="cli",
+            out_dir=out_dir, batch=f"{key}-{secrets.token_hex(8)}", device=device, seed=0,
+        )  # fmt: skip
+
+    def cancel(self, owner: str, job_id: str) -> None:
+        """Take a waiting job out of the queue, or stop a running one within three seconds."""
+        if self.store.request_cancel(owner, job_id) == "running":
+            self._runner.cancel(job_id)
+
+    def cancel_all(self, owner: str, session_id: str | None = None) -> int:
+        """Cancel whatever of the owner's waits or runs; returns how many jobs that were."""
+        active = self.jobs(
+            owner, session_id, states=("queued", "interrupted", "running"), limit=100_000
+        )
+        for job in active:
+            self.cancel(owner, job.id)
+        return len(active)
+
+    def delete_job(self, owner: str, job_id: str) -> None:
+        """Delete a job with its files; files in folders of the person's stay.
+
+        Raises:
+            UserError: it is running.
+        """
+        view = self.store.remove_job(owner, job_id)
+        if view.state == "running":
+            raise UserError("This job is running; cancel it first")
+        remove_tree(self.settings.outputs / view.session_id / view.id)
+        for file in view.inputs:
+            folder = file.path.parent
+            if folder.is_relative_to(self.settings.uploads) and not self.store.known_paths(folder):
+                remove_tree(folder)
+
+    def rerun(self, owner: str, job_id: str, params: Mapping[str, Any] | None = None) -> str:
+        """Queue a job's inputs again, with the same or other parameters; returns the new id."""
+        old = self.job(owner, job_id)
+        [new] = self.submit(
+            owner, old.session_id, old.engine, [[file.path for file in old.inputs]],
+            old.params if params is None else params, seed=old.seed,
+        )  # fmt: skip
+        return new
+
+    def job(self, owner: str, job_id: str) -> JobView:
+        """One job; raises `NotFound`."""
+        return self.store.job(owner, job_id)
+
+    def jobs(
+        self,
+        owner: str,
+        session_id: str | None = None,
+        states: Sequence[str] = (),
+        limit: int = 50,
+        offset: int = 0,
+        newest_first: bool = True,
+        batch: str | None = None,
+        tab: str = "",
+    ) -> list[JobView]:
+        """A page of the owner's jobs; `tab` is an engine id's first part, such as "raw"."""
+        return self.store.jobs(
+            owner, session_id=session_id, states=states, limit=limit, offset=offset,
+            newest_first=newest_first, batch=batch, engine_prefix=f"{tab}." if tab else "",
+        )  # fmt: skip
+
+    def counts(
+        self, owner: str, session_id: str | None = None, batch: str | None = None
+    ) -> dict[str, int]:
+        """How many of the owner's jobs are in each state."""
+        return self.store.counts(owner, session_id, batch)
+
+    def queue(self, owner: str) -> QueueView:
+        """What runs and waits of the owner's."""
+        return self.store.queue(owner)
+
+    def artifact(self, owner: str, artifact_id: str) -> ArtifactView:
+        """A file of the owner's that is there; raises `NotFound`."""
+        view = self.store.artifact(owner, artifact_id)
+        if view.missing:
+            raise NotFound(f"{view.name} was moved or deleted")
+        return view
+
+    def wait(
+        self,
+        owner: str,
+        job_ids: Sequence[str],
+        on_change: Callable[[JobView], None] | None = None,
+        poll: float = 0.1,
+    ) -> list[JobView]:
+        """Block until all of them have ended; `on_change` gets a job whenever it moved on."""
+        seen: dict[str, tuple[str, float]] = {}
+        ended: dict[str, JobView] = {}
+        while True:
+            for start in range(0, len(job_ids), 500):
+                open_ids = [i for i in job_ids[start : start + 500] if i not in ended]
+                for view in self.store.jobs(owner, ids=open_ids, limit=500, newest_first=False):
+                    mark = (view.state, view.done)
+                    if on_change is not None and seen.get(view.id) != mark:
+                        on_change(view)
+                    seen[view.id] = mark
+                    if view.finished_state:
+                        ended[view.id] = view
+            if len(ended) == len(set(job_ids)):
+                return [ended[job_id] for job_id in job_ids]
+            time.sleep(poll)
+
+    # Disk
+
+    def storage(self, owner: str) -> int:
+        """Bytes that the owner's sessions take in the studio's folder."""
+        return sum(
+            tree_bytes(folder / view.id)
+            for view in self.store.sessions(owner)
+            for folder in (self.settings.outputs, self.settings.uploads)
+            if (folder / view.id).is_dir()
+        )
+
+    def clean(self) -> int:
+        """Remove what can be made again (logs, temporary files); returns the bytes that were freed."""
+        freed = 0
+        for folder in (self.settings.temporary, self.settings.cache / "logs"):
+            if folder.is_dir():
+                freed += tree_bytes(folder)
+                remove_tree(folder)
+        return freed
+
+    def _keep(self, session_id: str, path: Path) -> Path:
+        folder = self.settings.uploads / session_id / secrets.token_hex(8)
+        folder.mkdir(parents=True)
+        kept = folder / safe_name(path.name)
+        try:
+            os.replace(path, kept)
+        except OSError:
+            shutil.copyfile(path, kept)
+            path.unlink(missing_ok=True)
+        return kept
+
+
+def check_params(engine_id: str, params: Mapping[str, Any]) -> tuple[dict[str, Any], str, str]:
+    """Validated parameter values, the engine's version, and the kind of its inputs.
+
+    Raises:
+        UserError: there is no such engine or parameter, or a value is out of bounds.
+    """
+    engine = registry.engine_class(engine_id)
+    try:
+        checked = engine.Params.model_validate(dict(params))
+    except ValidationError as error:
+        raise UserError(validation_sentence(error)) from error
+    return checked.model_dump(mode="json"), engine.version, engine.accepts[0]
+
+
+def _is_done(job: JobView) -> bool:
+    return job.state == "done" and not any(file.missing for file in job.outputs)
+
+
+def _batch_key(
+    engine_id: str, params: Mapping[str, Any], out_dir: Path, inputs: Sequence[Path]
+) -> str:
+    files: list[tuple[str, int, int]] = []
+    for path in inputs:
+        facts = path.stat() if path.exists() else None
+        files.append((str(path.absolute()), facts.st_size if facts else -1,
+                      facts.st_mtime_ns if facts else -1))  # fmt: skip
+    text = json.dumps([engine_id, params, str(out_dir.absolute()), files], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

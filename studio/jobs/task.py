@@ -1,0 +1,76 @@
+"""What goes to a worker and what comes back: plain values that any process can read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Task:
+    """One job to perform.
+
+    Attributes:
+        job_id: for logs and temporary names.
+        engine: id of the engine.
+        engines: engines added by `engines.registry.register` (id -> dotted path).
+        inputs: absolute paths.
+        params: values of the engine's `Params`.
+        device: torch device string, or "auto".
+        seed: seeds every generator before the engine runs.
+        workspace: an empty folder.
+        logs: folder for the details of unexpected errors.
+        models: weights that the engine may ask for (`engines.weights.ModelFile.to_dict`).
+    """
+
+    job_id: str
+    engine: str
+    engines: Mapping[str, str]
+    inputs: tuple[str, ...]
+    params: Mapping[str, Any]
+    device: str
+    seed: int
+    workspace: str
+    logs: str
+    models: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Progress:
+    """`done` of `total`, and what is going on."""
+
+    done: float
+    total: float
+    text: str
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """A file that a job made: `name` is its name in the workspace."""
+
+    role: str
+    kind: str
+    label: str
+    name: str
+    sha256: str
+    bytes: int
+    primary: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task ended; everything but `state` and `error` is empty unless it is done."""
+
+    state: Literal["done", "failed", "cancelled"]
+    error: str | None = None
+    seconds: float = 0.0
+    peak_mb: float | None = None
+    device: str = ""
+    engine_version: str = ""
+    inputs: tuple[tuple[str, int], ...] = ()  # sha256 and bytes of each
+    files: tuple[FileFacts, ...] = ()
+    measurements: tuple[tuple[str, float, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    models: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,176 @@
+"""What page, command line and API see of the database: plain frozen values, no open session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from db.schema import ArtifactRow, JobRow, SessionRow
+from engines import registry
+from engines.base import UserError
+
+
+class NotFound(UserError):
+    """There is no such thing, or it is somebody else's; the two are not told apart."""
+
+
+@dataclass(frozen=True)
+class SessionView:
+    """A session; `jobs` is how many it holds."""
+
+    id: str
+    name: str
+    created: datetime
+    updated: datetime
+    jobs: int = 0
+
+    @classmethod
+    def of(cls, row: SessionRow, jobs: int = 0) -> SessionView:
+        """From a row."""
+        return cls(row.id, row.name, row.created, row.updated, jobs)
+
+
+@dataclass(frozen=True)
+class ArtifactView:
+    """A file of a job; `name` is its file name, `missing` whether it is gone from the disk."""
+
+    id: str
+    role: str
+    kind: str
+    label: str
+    name: str
+    path: Path
+    sha256: str
+    bytes: int
+    facts: Mapping[str, Any]
+    primary: bool
+
+    @property
+    def missing(self) -> bool:
+        """Whether the file was deleted or moved by hand."""
+        return not self.path.is_file()
+
+    @classmethod
+    def of(cls, row: ArtifactRow) -> ArtifactView:
+        """From a row."""
+        path = Path(row.path)
+        return cls(
+            row.id, row.role, row.kind, row.label, path.name, path, row.sha256, row.bytes,
+            row.facts, row.primary,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class JobView:
+    """A job with everything that it took and made."""
+
+    id: str
+    seq: int
+    session_id: str
+    batch: str | None
+    engine: str
+    title: str
+    engine_version: str
+    params: Mapping[str, Any]
+    state: str
+    done: float
+    total: float
+    text: str
+    seconds_left: float | None
+    error: str | None
+    device: str
+    seed: int
+    source: str
+    seconds: float | None
+    peak_mb: float | None
+    created: datetime
+    started: datetime | None
+    finished: datetime | None
+    inputs: tuple[ArtifactView, ...] = ()
+    outputs: tuple[ArtifactView, ...] = ()
+    figures: tuple[ArtifactView, ...] = ()
+    comparisons: tuple[tuple[ArtifactView, ArtifactView], ...] = ()
+    thumbnail: ArtifactView | None = None
+    measurements: Mapping[str, tuple[float, str]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    models: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def finished_state(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.state in ("done", "failed", "cancelled")
+
+    @property
+    def primary(self) -> ArtifactView | None:
+        """The output to open first."""
+        return next((file for file in self.outputs if file.primary), None)
+
+    @classmethod
+    def of(cls, row: JobRow) -> JobView:
+        """From a row with its artifacts and measurements."""
+        files = [ArtifactView.of(artifact) for artifact in row.artifacts]
+
+        def role(name: str) -> tuple[ArtifactView, ...]:
+            return tuple(file for file in files if file.role == name)
+
+        return cls(
+            id=row.id,
+            seq=row.number,
+            session_id=row.session_id,
+            batch=row.batch,
+            engine=row.engine,
+            title=engine_title(row.engine),
+            engine_version=row.engine_version,
+            params=row.params,
+            state=row.state,
+            done=row.done,
+            total=row.total,
+            text=row.text,
+            seconds_left=_seconds_left(row),
+            error=row.error,
+            device=row.device,
+            seed=row.seed,
+            source=row.source,
+            seconds=row.seconds,
+            peak_mb=row.peak_mb,
+            created=row.created,
+            started=row.started,
+            finished=row.finished,
+            inputs=role("input"),
+            outputs=role("output"),
+            figures=role("figure"),
+            comparisons=tuple(zip(role("before"), role("after"), strict=True)),
+            thumbnail=next(iter(role("thumbnail")), None),
+            measurements={m.name: (m.value, m.unit) for m in row.measurements},
+            notes=tuple(row.notes),
+            models=row.models,
+            versions=row.versions,
+        )
+
+
+@dataclass(frozen=True)
+class QueueView:
+    """What an owner sees of the queue; `ahead` are jobs of others before the owner's first."""
+
+    running: tuple[JobView, ...]
+    waiting: int
+    ahead: int
+
+
+def engine_title(engine_id: str) -> str:
+    """Title of an engine; its id where the engine is no longer there."""
+    try:
+        return registry.engine_class(engine_id).title
+    except (UserError, ImportError):
+        return engine_id
+
+
+def _seconds_left(row: JobRow) -> float | None:
+    if row.state != "running" or row.started is None or row.total <= 0 or row.done <= 0:
+        return None
+    spent = (datetime.now(UTC) - row.started).total_seconds()
+    return None if spent < 3.0 else spent * (row.total - row.done) / row.done
