@@ -1,0 +1,1 @@
+"""Reading and writing what people bring: camera RAW files, DNG, developed pictures."""
