@@ -1,0 +1,157 @@
+// The page's own behaviour: theme, times, dialogs, address, keys, and a word when the studio is gone.
+(() => {
+  const THEME = "noise-studio-theme";
+  const root = document.documentElement;
+
+  // --- light and dark -----------------------------------------------------------------------
+  const system = window.matchMedia("(prefers-color-scheme: dark)");
+  const wanted = () => localStorage.getItem(THEME) || (system.matches ? "dark" : "light");
+  const applyTheme = () => {
+    const dark = wanted() === "dark";
+    root.style.colorScheme = dark ? "dark" : "light";
+    if (document.body && document.body.classList.contains("dark") !== dark)
+      document.body.classList.toggle("dark", dark);
+  };
+  const toggleTheme = () => {
+    localStorage.setItem(THEME, wanted() === "dark" ? "light" : "dark");
+    applyTheme();
+  };
+  system.addEventListener("change", applyTheme);
+
+  // --- times in the person's own zone -------------------------------------------------------
+  class Time extends HTMLElement {
+    static observedAttributes = ["at"];
+    connectedCallback() {
+      if (!this.shadowRoot) this.attachShadow({ mode: "open" });
+      this.show();
+    }
+    attributeChangedCallback() {
+      if (this.shadowRoot) this.show();
+    }
+    show() {
+      const moment = new Date(this.getAttribute("at"));
+      const today = moment.toDateString() === new Date().toDateString();
+      const style = today ? { timeStyle: "short" } : { dateStyle: "medium", timeStyle: "short" };
+      this.shadowRoot.textContent = new Intl.DateTimeFormat(undefined, style).format(moment);
+      this.title = moment.toLocaleString();
+    }
+  }
+  customElements.define("ns-time", Time);
+
+  // --- one dialog for questions -------------------------------------------------------------
+  const dialog = (text, yes, field) => new Promise((resolve) => {
+    const box = document.createElement("dialog");
+    box.className = "ns-dialog";
+    box.setAttribute("aria-label", text);
+    const form = document.createElement("form");
+    form.method = "dialog";
+    const say = document.createElement("p");
+    say.textContent = text;
+    form.append(say);
+    let input = null;
+    if (field !== undefined) {
+      input = Object.assign(document.createElement("input"), { value: field, maxLength: 80 });
+      input.setAttribute("aria-label", text);
+      form.append(input);
+    }
+    const row = document.createElement("div");
+    const button = (label, value, kind) => {
+      const made = Object.assign(document.createElement("button"), { textContent: label, value });
+      made.className = `ns-button ${kind}`;
+      row.append(made);
+      return made;
+    };
+    const no = button("Keep", "no", "");
+    if (input) no.textContent = "Back";
+    const ok = button(yes, "yes", input ? "primary" : "danger");
+    if (input) row.prepend(ok), row.append(no);
+    form.append(row);
+    box.append(form);
+    document.body.append(box);
+    box.addEventListener("close", () => {
+      resolve(box.returnValue === "yes" ? (input ? input.value : true) : null);
+      box.remove();
+    });
+    box.showModal();
+    (input || no).focus();
+    input?.select();
+  });
+
+  // --- the open tab and result in the address -----------------------------------------------
+  const syncAddress = () => {
+    const place = document.querySelector("[data-place]");
+    if (!place) return;
+    const address = new URL(window.location.href);
+    for (const name of ["tab", "job"]) {
+      const value = place.dataset[name];
+      if (value) address.searchParams.set(name, value);
+      else address.searchParams.delete(name);
+    }
+    if (address.href !== window.location.href) history.replaceState(history.state, "", address);
+  };
+
+  // --- what is going on, said politely, at most every five seconds ---------------------------
+  let said = "", saidAt = 0;
+  const announce = () => {
+    const source = document.querySelector("[data-say]");
+    const live = document.getElementById("ns-live");
+    if (!source || !live) return;
+    const text = source.dataset.say;
+    if (text === said || performance.now() - saidAt < 5000) return;
+    [said, saidAt] = [text, performance.now()];
+    live.textContent = text;
+  };
+
+  // --- the studio is gone, and back ----------------------------------------------------------
+  let boot = null, misses = 0;
+  const watch = async () => {
+    try {
+      const answer = await fetch("studio/alive", { cache: "no-store" });
+      if (!answer.ok) throw new Error(String(answer.status));
+      const now = (await answer.json()).boot;
+      if (boot && boot !== now) return window.location.reload();
+      boot = now;
+      misses = 0;
+    } catch {
+      misses += 1;
+    }
+    document.body.classList.toggle("ns-gone", misses > 1);
+  };
+
+  // --- keys ----------------------------------------------------------------------------------
+  const onKey = (event) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    const run = [...document.querySelectorAll(".ns-run")].find((one) => one.offsetParent);
+    if (run && !run.disabled) run.click();
+  };
+
+  const start = () => {
+    for (const [id, kind, role] of [["ns-live", "", "status"], ["ns-gone", "ns-banner", "alert"]]) {
+      const made = Object.assign(document.createElement("div"), { id, className: kind });
+      made.setAttribute("role", role);
+      document.body.append(made);
+    }
+    document.getElementById("ns-gone").textContent =
+      "The studio does not answer. Nothing is lost; this page goes on when it is back.";
+    root.lang = "en";
+    applyTheme();
+    new MutationObserver(applyTheme).observe(document.body, { attributeFilter: ["class"] });
+    new MutationObserver(syncAddress).observe(document.body, {
+      childList: true, subtree: true, attributeFilter: ["data-job", "data-tab"] });
+    setInterval(announce, 1000);
+    setInterval(watch, 4000);
+    watch();
+  };
+
+  window.NoiseStudio = {
+    confirm: (text, yes) => dialog(text, yes),
+    ask: (text, value) => dialog(text, "Save", value),
+  };
+  document.addEventListener("click", (event) => {
+    if (event.target.closest?.("[data-theme-toggle]")) toggleTheme();
+  });
+  document.addEventListener("keydown", onKey);
+  applyTheme();
+  if (document.body) start();
+  else document.addEventListener("DOMContentLoaded", start);
+})();

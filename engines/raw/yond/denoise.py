@@ -1,0 +1,119 @@
+"""Blind denoising of packed planes: measure, denoise, measure on the pair, denoise anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engines.base import Job
+from engines.raw.noise.estimate import NoiseEstimate, estimate_pair, estimate_self
+from engines.raw.yond.arch import GuidedResUnet
+from engines.raw.yond.params import YondParams
+from engines.raw.yond.pipeline import T_RANGE, Noise, denoise_tiles, noise_level, plan, scattered
+
+_FIRST_PASS_SHARE = 0.25
+_MANY_TILES = 8  # below it the first pass takes them all
+
+
+@dataclass(frozen=True)
+class Denoised:
+    """What blind denoising found.
+
+    Attributes:
+        planes: (4, h, w) float32 on the CPU, 0 at black and 1 at white, not clamped.
+        first: the noise as measured on the noisy image alone.
+        last: the noise that the result was made with (`first` again where one pass was asked for,
+            or where the second measurement could not be trusted).
+        passes: passes that counted.
+        level: t of the last pass, the share of the stabilised span that one sigma of noise takes.
+        notes: plain sentences for the person.
+    """
+
+    planes: Tensor
+    first: NoiseEstimate
+    last: NoiseEstimate
+    passes: int
+    level: float
+    notes: tuple[str, ...]
+
+
+def denoise(
+    planes: Tensor, scale: float, network: GuidedResUnet, params: YondParams, job: Job
+) -> Denoised:
+    """Run one or two passes of YOND.
+
+    Args:
+        planes: (4, h, w) float32 on the CPU in canonical order, 0 at black, 1 at white, unclamped.
+        scale: white minus black in DN.
+        network: SNR-Net in evaluation mode.
+        params: strength, passes, tile, and K and sigma where the person gave them.
+        job: gets progress from 5 to 85 of 100; cancels at every tile.
+    """
+    first = estimate_self(planes, scale)
+    if params.K is not None and params.sigma is not None:
+        first = first.by_hand(params.K, params.sigma)
+    tiles = plan(planes.shape[1], planes.shape[2], params.tile)
+    passes = 1 if params.K is not None else params.passes
+    some = scattered(tiles, _FIRST_PASS_SHARE) if len(tiles) > _MANY_TILES else tiles
+    total = len(tiles) + (len(some) if passes == 2 else 0)
+    done = 0
+
+    def step() -> None:
+        nonlocal done
+        job.check_cancelled()
+        job.progress(5 + 80 * done / total, 100, f"denoising, tile {done + 1} of {total}")
+        done += 1
+
+    notes = list(first.reasons)
+    last = first
+    if passes == 2:
+        pairs = [
+            (planes[:, top:bottom, left:right], clean)
+            for (top, left, bottom, right), clean in denoise_tiles(
+                planes, some, network, Noise(first.K, first.sigma), scale, 1.0, step
+            )
+        ]
+        last = estimate_pair(pairs, scale, first)
+    noise = Noise(last.K, last.sigma)
+    level = noise_level(noise, scale)
+    if not T_RANGE[0] <= level <= T_RANGE[1]:
+        notes.append("The noise is outside the range that the network was trained on")
+    out = torch.empty_like(planes)
+    if params.strength == 0.0:
+        out.copy_(planes)
+    else:
+        for (top, left, bottom, right), clean in denoise_tiles(
+            planes, tiles, network, noise, scale, params.strength, step
+        ):
+            out[:, top:bottom, left:right] = clean
+    return Denoised(out, first, last, passes, level, tuple(notes))
+
+
+def put_back(
+    noisy: Tensor, clean: Tensor, detail: float, colour: float, neutral: tuple[float, float, float]
+) -> Tensor:
+    """Blend shares of what was removed back in: grain without colour, colour without grain.
+
+    The residual is split into a part that is grey after white balance, one value a cell of the
+    mosaic, and the rest; with both shares at 1 the noisy image is back.
+
+    Args:
+        noisy: (4, h, w) planes before.
+        clean: (4, h, w) planes after.
+        detail: share of the grey part, 0 to 1.
+        colour: share of the rest, 0 to 1.
+        neutral: camera's R, G, B of a grey surface (as-shot neutral), green 1.
+    """
+    if detail == 0.0 and colour == 0.0:
+        return clean
+    grey = torch.tensor([neutral[0], neutral[1], neutral[1], neutral[2]]).reshape(4, 1, 1)
+    removed = noisy - clean
+    common = (removed / grey).mean(dim=0, keepdim=True) * grey
+    return clean + detail * common + colour * (removed - common)
+
+
+def keep_clipped(noisy: Tensor, clean: Tensor, level: float = 0.98) -> Tensor:
+    """Pixels at white stay as they are: they hold no noise, and must stay clipped."""
+    return torch.where(noisy > level, noisy, clean)

@@ -1,0 +1,161 @@
+"""What the buttons inside the page's panels do; each is named by its `data-do`."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from engines.base import UserError
+from studio.inbox import Inbox
+from studio.jobs.service import Studio
+from studio.jobs.views import JobView
+from studio.scene import Scene, tab_of
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What the page does after an action.
+
+    Attributes:
+        tab: tab to open.
+        session: session to go to.
+        engine: engine whose form is filled with `params`.
+        params: settings for that form.
+    """
+
+    tab: str | None = None
+    session: str | None = None
+    engine: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Actions:
+    """Every action checks the owner through the studio's own calls."""
+
+    def __init__(self, studio: Studio, inbox: Inbox) -> None:
+        """Collect the actions by name."""
+        self._studio = studio
+        self._inbox = inbox
+        self._by_name: dict[str, Callable[[Mapping[str, str], Scene], Effect]] = {
+            "open": self._open,
+            "use": self._use,
+            "rerun": self._rerun,
+            "retry-failed": self._retry_failed,
+            "delete": self._delete,
+            "cancel": self._cancel,
+            "cancel-all": self._cancel_all,
+            "page": self._page,
+            "session": self._session,
+            "new-session": self._new_session,
+            "rename-session": self._rename_session,
+            "delete-session": self._delete_session,
+            "remove-file": self._remove_file,
+            "clear-files": self._clear_files,
+        }
+
+    def do(self, data: Mapping[str, str], scene: Scene) -> Effect:
+        """Perform the action that `data["do"]` names.
+
+        Raises:
+            UserError: there is no such action, or it cannot be done; the sentence is shown.
+        """
+        action = self._by_name.get(data.get("do", ""))
+        if action is None:
+            raise UserError("This button is no longer known; reload the page")
+        return action(data, scene)
+
+    def _job(self, data: Mapping[str, str], scene: Scene) -> JobView:
+        return self._studio.job(scene.owner, data.get("key", ""))
+
+    def _open(self, data: Mapping[str, str], scene: Scene) -> Effect:
+        job = self._job(data, scene)
+        tab = tab_of(job)
+        if not tab:
+            raise UserError(f"The engine {job.engine} is no longer there; its files are below")
+        scene.view.open[tab] = job.id
+        scene.view.coming.pop(tab, None)
+        if not job.finished_state and job.batch:
+            scene.view.coming[tab] = job.batch
+        return Effect(tab=tab)
+
+    def _use(self, data: Mapping[str, str], scene: Scene) -> Effect:
+        job = self._job(data, scene)
+        return Effect(tab=tab_of(job) or None, engine=job.engine, params=job.params)
+
+    def _rerun(self, data: Mapping[str, str], scene: Scene) -> Effect:
+        job = self._job(data, scene)
+        again = self._studio.job(scene.owner, self._studio.rerun(scene.owner, job.id))
+        return _await(scene, job, again.batch)
+
+    def _retry_failed(self, data: Mapping[str, str], scene: Scene) -> Effect:
+        failed = [job for job in scene.batch(data.get("key")) if job.state == "failed"]
+        if not failed:
+            raise UserError("Nothing of this batch has failed")
+        first, batch = failed[0], secrets.token_hex(16)
+        self._studio.submit(
+            scene.owner, first.session_id, first.engine,
+            [[file.path for file in job.inputs] for job in failed], first.params, batch=batch,
+        )  # fmt: skip
+        return _await(scene, first, batch)
+
+    def _delete(self, data: Mapping[str, str], scene: Scene) -> Effect:
+        job = self._job(data, scene)
+        tab = tab_of(job)
+        self._studio.delete_job(scene.owner, job.id)
+        if scene.view.open.get(tab) == job.id:
+            del scene.view.open[tab]
+            rest = [one for one in scene.batch(job.batch) if one.state == "done"]
+            if rest:
+                scene.view.open[tab] = rest[0].id
+        return Effect()
+
+    def _cancel(self, data: Mapping[str, str], scene: Scene) -> Effect:
+        self._studio.cancel(scene.owner, data.get("key", ""))
+        return Effect()
+
+    def _cancel_all(self, data: Mapping[str, str], scene: Scene) -> Effect:
+        self._studio.cancel_all(scene.owner, scene.session.id)
+        return Effect()
+
+    def _page(self, data: Mapping[str, str], scene: Scene) -> Effect:
+        key = data.get("key", "")
+        scene.view.page = int(key) if key.isdecimal() and len(key) < 8 else 0
+        return Effect()
+
+    def _session(self, data: Mapping[str, str], scene: Scene) -> Effect:
+        wanted = data.get("key", "")
+        if wanted not in [one.id for one in self._studio.sessions(scene.owner)]:
+            raise UserError("There is no such session")
+        return Effect(session=wanted)
+
+    def _new_session(self, data: Mapping[str, str], scene: Scene) -> Effect:
+        made = self._studio.new_session(scene.owner, data.get("text", "").strip()[:80])
+        return Effect(session=made.id)
+
+    def _rename_session(self, data: Mapping[str, str], scene: Scene) -> Effect:
+        name = data.get("text", "").strip()[:80]
+        if not name:
+            raise UserError("A session needs a name")
+        self._studio.rename_session(scene.owner, scene.session.id, name)
+        return Effect(session=scene.session.id)
+
+    def _delete_session(self, data: Mapping[str, str], scene: Scene) -> Effect:
+        self._studio.delete_session(scene.owner, scene.session.id)
+        return Effect(session="")
+
+    def _remove_file(self, data: Mapping[str, str], scene: Scene) -> Effect:
+        self._inbox.remove(scene.session.id, data.get("tab", ""), data.get("key", ""))
+        return Effect()
+
+    def _clear_files(self, data: Mapping[str, str], scene: Scene) -> Effect:
+        self._inbox.remove(scene.session.id, data.get("tab", ""))
+        return Effect()
+
+
+def _await(scene: Scene, old: JobView, batch: str | None) -> Effect:
+    tab = tab_of(old)
+    if tab and batch:
+        scene.view.coming[tab] = batch
+    return Effect(tab=tab or None)

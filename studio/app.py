@@ -1,0 +1,141 @@
+"""The page's composition and how it is served."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import threading
+import webbrowser
+from collections.abc import Mapping
+from types import FrameType
+from typing import Any
+
+import gradio as gr
+
+from engines import registry
+from engines.base import Engine, UserError
+from studio.config import Settings
+from studio.http import Visitors, app_kwargs
+from studio.jobs.service import Studio
+from studio.page import Page
+from studio.scene import tab_id
+from studio.tabs.generic import MethodTab
+from studio.tabs.raw import RawTab
+from studio.theme import FAVICON, head, studio_theme
+
+_MADE_BY_HAND: Mapping[str, type[MethodTab]] = {"raw": RawTab}
+_PORTS = 100
+_WORDS = {  # Gradio's own words on its drop zone
+    "upload_text.drop_file": "Drop files here",
+    "upload_text.drop_multiple_files": "Drop files here",
+    "upload_text.or": "or",
+    "upload_text.click_to_upload": "choose them",
+}
+
+
+def build_app(studio: Studio) -> gr.Blocks:
+    """The page of a studio: one tab for each kind of engine in the registry."""
+    os.environ["GRADIO_TEMP_DIR"] = str(studio.settings.temporary)
+    with gr.Blocks(title="Noise Studio", fill_width=True, analytics_enabled=False) as blocks:
+        Page(blocks, studio, Visitors(studio.settings), _tabs())
+    return blocks.queue(api_open=False, default_concurrency_limit=None)
+
+
+def _tabs() -> list[MethodTab]:
+    engines: dict[str, list[type[Engine]]] = {}
+    for engine_id in registry.engine_ids():
+        engine = registry.engine_class(engine_id)
+        engines.setdefault(engine.tab, []).append(engine)
+    return [
+        _MADE_BY_HAND.get(tab_id(title), MethodTab)(title, group)
+        for title, group in engines.items()
+    ]
+
+
+def launch_options(studio: Studio) -> dict[str, Any]:
+    """Arguments of `gr.Blocks.launch`: nothing leaves the machine, nothing is open that need not be."""
+    settings = studio.settings
+    return {
+        "server_name": settings.host,
+        "share": settings.share,
+        "auth": settings.auth,
+        "quiet": True,
+        "prevent_thread_lock": True,
+        "inbrowser": False,
+        "show_error": False,
+        "run_history": False,
+        "enable_monitoring": False,
+        "mcp_server": False,
+        "ssr_mode": False,
+        "pwa": False,
+        "strict_cors": True,
+        "footer_links": [],
+        "max_file_size": settings.max_upload_mb * 1024 * 1024,
+        "i18n": gr.I18n(en=_WORDS),
+        "theme": studio_theme(),
+        "head": head(),
+        "favicon_path": str(FAVICON),
+        "app_kwargs": app_kwargs(studio, Visitors(settings), secrets.token_hex(8)),
+    }
+
+
+def open_page(studio: Studio) -> tuple[gr.Blocks, str]:
+    """Serve the page in a background thread; returns it and its address.
+
+    Raises:
+        UserError: no port is free, or the address cannot be listened on.
+    """
+    settings = studio.settings
+    blocks = build_app(studio)
+    port = free_port(settings.host, settings.port)
+    try:
+        _, address, _ = blocks.launch(server_port=port, **launch_options(studio))
+    except OSError as error:
+        raise UserError(f"The page could not be served at {settings.host}:{port}") from error
+    return blocks, address
+
+
+def free_port(host: str, first: int) -> int:
+    """The first port from `first` on that nobody listens on.
+
+    Raises:
+        UserError: the next hundred are all taken, or this machine has no such address.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for port in range(first, first + _PORTS):
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return port
+    raise UserError(f"No port from {first} to {first + _PORTS - 1} is free at {host}; choose another")
+
+
+def serve(studio: Studio, settings: Settings) -> None:
+    """Serve the page until Ctrl-C or SIGTERM; prints the address in one line.
+
+    Raises:
+        UserError: the page cannot be served.
+    """
+    blocks, address = open_page(studio)
+    stopped = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopped.set()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        busy = "" if f":{settings.port}/" in address else f" (port {settings.port} is taken)"
+        print(f"Noise Studio is open at {address}{busy}; Ctrl-C stops it", flush=True)  # noqa: T201
+        if settings.open_browser:
+            webbrowser.open(address)
+        while not stopped.wait(0.5):
+            pass
+    finally:
+        blocks.close(verbose=False)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,294 @@
+"""From an engine's parameter model to the page's controls and back: the only place where both meet.
+
+A field's title, unit, bounds, help, default and "advanced" mark are read off the model, so that
+the page, the command line and the stored settings can never say different things.
+"""
+
+from __future__ import annotations
+
+import math
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Union, get_args, get_origin
+
+import gradio as gr
+from gradio.components import Component
+from pydantic.fields import FieldInfo
+
+from engines.base import Params
+
+Kind = Literal["slider", "number", "switch", "choice", "choices", "text", "lines", "model"]
+ModelChoices = Callable[[str], Sequence[tuple[str, str]]]
+
+_AUTOMATIC = ("Automatic", "")
+_ACRONYMS = {"dng", "tiff", "jpeg", "png", "wav", "flac", "raw", "cpu", "gpu", "fp16", "bf16"}
+_RADIO_CHOICES = 4
+_SLIDER_STOPS = 200
+
+
+@dataclass(frozen=True)
+class Field:
+    """One parameter as a form shows it; `optional` means that empty stands for automatic."""
+
+    name: str
+    kind: Kind
+    title: str
+    help: str
+    unit: str
+    advanced: bool
+    default: Any
+    optional: bool
+    integer: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    step: float = 1
+    choices: tuple[tuple[str, Any], ...] = ()
+    network: str = ""
+    max_length: int | None = None
+
+    @property
+    def label(self) -> str:
+        """Title and unit as the control's label."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+    def shown(self, value: Any) -> Any:
+        """A parameter's value -> what its control holds."""
+        if value is None:
+            return ""
+        if self.kind == "choices":
+            return list(value)
+        if self.kind == "lines":
+            return "\n".join(str(line) for line in value)
+        return f"{value:g}" if self.kind == "number" and self.optional else value
+
+    def read(self, value: Any) -> Any:
+        """What the control holds -> the parameter's value; the model itself checks it."""
+        if self.kind == "choices":
+            return list(value or ())
+        if self.kind == "lines":
+            return [line.strip() for line in str(value or "").splitlines() if line.strip()]
+        if self.optional and value in (None, ""):
+            return None
+        if self.kind == "number" and isinstance(value, str):
+            return _number(value)
+        if self.integer and isinstance(value, float) and value.is_integer():
+            return int(value)
+        return value
+
+    def words(self, value: Any) -> str:
+        """A value as a person reads it, with its unit."""
+        if value is None:
+            return "automatic"
+        if self.kind == "switch":
+            return "on" if value else "off"
+        if self.kind in ("choice", "choices", "lines"):
+            values = value if isinstance(value, list | tuple) else [value]
+            return ", ".join(prettify(one) for one in values)
+        text = f"{value:g}" if isinstance(value, float) else str(value)
+        return f"{text} {self.unit}".strip()
+
+
+def prettify(value: Any) -> str:
+    """A choice's stored value as its label: "linear-dng" -> "Linear DNG"."""
+    words = str(value).replace("-", " ").replace("_", " ").split()
+    shown = [word.upper() if word in _ACRONYMS else word for word in words]
+    text = " ".join(shown)
+    return text[:1].upper() + text[1:]
+
+
+def fields_of(params: type[Params]) -> list[Field]:
+    """All fields of a parameter model in their order.
+
+    Raises:
+        TypeError: a field has a type that no control shows; the engine's author must choose another.
+    """
+    return [_field(name, info) for name, info in params.model_fields.items()]
+
+
+def _field(name: str, info: FieldInfo) -> Field:
+    extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    kind, optional, choices, integer = _shape(name, info.annotation, bool(extra.get("models")))
+    bounds = _bounds(info)
+    low, high = bounds.get("ge", bounds.get("gt")), bounds.get("le", bounds.get("lt"))
+    step: float = 1
+    if kind == "number" and low is not None and high is not None:
+        step = 1 if integer else nice_step(high - low)
+        closed = "gt" not in bounds and "lt" not in bounds
+        if not optional and closed and (high - low) / step <= _SLIDER_STOPS:
+            kind = "slider"
+        elif not integer:
+            step = min(step, 0.1)
+    if optional and kind == "choice":
+        choices = (_AUTOMATIC, *choices)
+    return Field(
+        name=name,
+        kind=kind,
+        title=info.title or prettify(name),
+        help=info.description or "",
+        unit=str(extra.get("unit", "")),
+        advanced=bool(extra.get("advanced")),
+        default=info.get_default(call_default_factory=True),
+        optional=optional,
+        integer=integer,
+        minimum=low,
+        maximum=high,
+        step=step,
+        choices=choices,
+        network=str(extra.get("models", "")),
+        max_length=bounds.get("max_length"),
+    )
+
+
+def _shape(
+    name: str, annotation: Any, models: bool
+) -> tuple[Kind, bool, tuple[tuple[str, Any], ...], bool]:
+    optional = False
+    if get_origin(annotation) in (Union, types.UnionType):
+        rest = [one for one in get_args(annotation) if one is not type(None)]
+        optional = len(rest) < len(get_args(annotation))
+        annotation = rest[0] if len(rest) == 1 else annotation
+    origin = get_origin(annotation)
+    if origin is Literal:
+        return "choice", optional, _choices(annotation), False
+    if origin in (tuple, list):
+        item = get_args(annotation)[0]
+        if get_origin(item) is Literal:
+            return "choices", False, _choices(item), False
+        if item is str:
+            return "lines", False, (), False
+    if annotation is bool:
+        return "switch", False, (), False
+    if annotation in (int, float):
+        return "number", optional, (), annotation is int
+    if annotation is str:
+        return ("model" if models else "text"), optional, (), False
+    raise TypeError(f"no control shows a parameter of this type: {name}: {annotation}")
+
+
+def _choices(literal: Any) -> tuple[tuple[str, Any], ...]:
+    return tuple((prettify(value), value) for value in get_args(literal))
+
+
+def _bounds(info: FieldInfo) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for constraint in info.metadata:
+        for name in ("ge", "gt", "le", "lt", "max_length"):
+            value = getattr(constraint, name, None)
+            if value is not None:
+                found[name] = value
+    return found
+
+
+def nice_step(extent: float) -> float:
+    """A slider's step: the 1-2-5 number at or above a fortieth of its range."""
+    raw = extent / 40
+    power = 10.0 ** math.floor(math.log10(raw))
+    return next(m * power for m in (1, 2, 5, 10) if m * power >= raw * (1 - 1e-9))
+
+
+def build_control(field: Field, models: ModelChoices, elem_id: str) -> Component:
+    """Make the Gradio control of a field, holding its default."""
+    common: dict[str, Any] = {
+        "label": field.label,
+        "info": field.help,
+        "value": field.shown(field.default),
+        "elem_id": elem_id,
+        "interactive": True,
+    }
+    match field.kind:
+        case "slider":
+            return gr.Slider(
+                minimum=field.minimum or 0,
+                maximum=field.maximum or 0,
+                step=field.step,
+                buttons=["reset"],
+                **common,
+            )
+        case "number" if field.optional:
+            # Gradio's number field shows 0 where nothing is set; empty has a meaning here.
+            return gr.Textbox(placeholder="automatic", max_lines=1, **common)
+        case "number":
+            return gr.Number(
+                minimum=field.minimum,
+                maximum=field.maximum,
+                step=field.step,
+                precision=0 if field.integer else None,
+                **common,
+            )
+        case "switch":
+            return gr.Checkbox(**common)
+        case "choice" if len(field.choices) <= _RADIO_CHOICES:
+            return gr.Radio(choices=list(field.choices), **common)
+        case "choice":
+            return gr.Dropdown(choices=list(field.choices), **common)
+        case "choices":
+            return gr.CheckboxGroup(choices=list(field.choices), **common)
+        case "model":
+            known = list(models(field.network))
+            if field.default not in [value for _, value in known]:
+                known.append((f"{field.default} (not installed)", field.default))
+            return gr.Dropdown(choices=known, **common)
+        case "text":
+            return gr.Textbox(max_length=field.max_length, **common)
+        case "lines":
+            return gr.Textbox(lines=3, placeholder="one a line", **common)
+
+
+def _number(typed: str) -> float | str:
+    """A typed number, with either decimal sign; what is none stays, for the model to refuse."""
+    try:
+        return float(typed.strip().replace(",", "."))
+    except ValueError:
+        return typed.strip()
+
+
+class Form:
+    """The controls of one engine, built where it is constructed (inside a Blocks context)."""
+
+    def __init__(self, engine_id: str, params: type[Params], models: ModelChoices) -> None:
+        """Build the essential controls, and the others under Advanced."""
+        self.engine_id = engine_id
+        self.fields = fields_of(params)
+        made: dict[str, Component] = {}
+
+        def build(advanced: bool) -> None:
+            for field in self.fields:
+                if field.advanced is advanced:
+                    elem_id = f"{engine_id.replace('.', '-')}-{field.name}"
+                    made[field.name] = build_control(field, models, elem_id)
+
+        build(advanced=False)
+        if any(field.advanced for field in self.fields):
+            with gr.Accordion("Advanced", open=False, elem_classes="ns-advanced"):
+                build(advanced=True)
+        self.controls: list[Component] = [made[field.name] for field in self.fields]
+
+    def params(self, values: Sequence[Any]) -> dict[str, Any]:
+        """The controls' values in order -> parameters by name."""
+        return {
+            field.name: field.read(value) for field, value in zip(self.fields, values, strict=True)
+        }
+
+    def values(self, params: Mapping[str, Any]) -> list[Any]:
+        """Parameters by name -> the controls' values in order; what is not named is the default."""
+        return [field.shown(params.get(field.name, field.default)) for field in self.fields]
+
+
+def settings_in_words(params: type[Params], values: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
+    """Title, value in words and "differs from the default" of each setting of a finished job.
+
+    Settings that the model no longer has are listed under their stored name.
+    """
+    fields = fields_of(params)
+    rows = [
+        (field.title, field.words(values[field.name]), _differs(values[field.name], field.default))
+        for field in fields
+        if field.name in values
+    ]
+    known = {field.name for field in fields}
+    return rows + [(name, str(value), True) for name, value in values.items() if name not in known]
+
+
+def _differs(value: Any, default: Any) -> bool:
+    return list(value) != list(default) if isinstance(value, list | tuple) else value != default

@@ -1,0 +1,264 @@
+"""What the page needs beside Gradio: visitors' cookies, guarded requests, owner-checked files.
+
+Gradio serves everything in its cache to whoever has the address, so results never go there: they
+are served from here, after the visitor was compared with the job's owner.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import re
+import secrets
+from collections.abc import Iterator
+from http.cookies import SimpleCookie
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import StreamingResponse
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from engines.base import UserError
+from studio.archive import Member, zip_stream
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+    from studio.config import Settings
+    from studio.jobs.service import Studio
+    from studio.jobs.views import JobView
+
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+COOKIE = "noise_studio_visitor"
+_TOKEN = re.compile(r"[0-9a-f]{32}")
+_ARCHIVE = 10_000  # jobs in one archive
+_YEAR = 365 * 24 * 3600
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
+# Anything else is offered as a download, so that no uploaded document runs as a page of ours.
+_INLINE = {"image/jpeg", "image/png", "image/webp", "audio/wav", "audio/x-wav", "audio/flac"}
+# Gradio evaluates its templates, hence unsafe-eval; no host but our own may be asked for anything.
+_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob:; "
+    "font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
+    "object-src 'none'; base-uri 'self'; form-action 'self'"
+)
+_FRAMES = "; frame-ancestors 'self' https://huggingface.co https://*.hf.space"
+
+
+class VisitorMiddleware:
+    """Gives each visitor a random token, and refuses what another site's page sends.
+
+    Where only this machine reaches the studio there is one owner and no cookie, but the `Host`
+    must be this machine's: a foreign name that was made to point here would otherwise read it.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app = app
+        self.settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        refusal = self._refusal(scope["method"], headers)
+        if refusal:
+            await PlainTextResponse(refusal, status_code=403)(scope, receive, send)
+            return
+        token = ""
+        if self.settings.shared and visitor_token(headers.get("cookie", "")) is None:
+            token = secrets.token_hex(16)
+            scope["headers"] = _with_cookie(scope["headers"], token)
+        secure = headers.get("x-forwarded-proto", scope.get("scheme", "http")) == "https"
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                found = MutableHeaders(scope=message)
+                found.setdefault("X-Content-Type-Options", "nosniff")
+                found.setdefault("Referrer-Policy", "same-origin")
+                if found.get("content-type", "").startswith("text/html"):
+                    found.setdefault("Content-Security-Policy", _POLICY + _FRAMES)
+                if token:
+                    found.append("Set-Cookie", _cookie(token, secure=secure))
+            await send(message)
+
+        await self.app(scope, receive, answer)
+
+    def _refusal(self, method: str, headers: Headers) -> str:
+        host = headers.get("host", "")
+        name = urlsplit(f"//{host}").hostname or ""
+        if not self.settings.shared and name not in _LOOPBACK | {self.settings.host}:
+            return "Noise Studio answers only on this machine; open it at 127.0.0.1"
+        origin = headers.get("origin")
+        if method in _CHANGING and origin is not None:
+            here = {host, headers.get("x-forwarded-host", host)}
+            if urlsplit(origin).netloc not in here:
+                return "This request comes from another site; open Noise Studio itself"
+        return ""
+
+
+def visitor_token(cookies: str) -> str | None:
+    """The visitor's token in a Cookie header, if it is one of ours by its form."""
+    morsel = SimpleCookie(cookies).get(COOKIE)
+    return morsel.value if morsel is not None and _TOKEN.fullmatch(morsel.value) else None
+
+
+def _with_cookie(headers: list[tuple[bytes, bytes]], token: str) -> list[tuple[bytes, bytes]]:
+    old = [value for key, value in headers if key == b"cookie"]
+    kept = [
+        part.strip()
+        for part in b";".join(old).split(b";")
+        if part.strip() and not part.strip().startswith(COOKIE.encode())
+    ]
+    value = b"; ".join([*kept, f"{COOKIE}={token}".encode()])
+    return [*((k, v) for k, v in headers if k != b"cookie"), (b"cookie", value)]
+
+
+def _cookie(token: str, *, secure: bool) -> str:
+    # Inside a Space the page is a frame of another site, and only such a cookie comes back.
+    rules = "Secure; SameSite=None; Partitioned" if secure else "SameSite=Lax"
+    return f"{COOKIE}={token}; Path=/; Max-Age={_YEAR}; HttpOnly; {rules}"
+
+
+class Visitors:
+    """Says whose request it is: "local", "user:<name>" behind a login, else the cookie's token."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def of_event(self, request: gr.Request) -> str:
+        """Owner behind a page event or an API call.
+
+        Raises:
+            UserError: nobody can be told from this request.
+        """
+        return self._owner(request.username, request.cookies.get(COOKIE, ""))
+
+    def of_request(self, request: Request) -> str:
+        """Owner behind a plain HTTP request.
+
+        Raises:
+            UserError: nobody can be told from this request.
+        """
+        app = request.app
+        names = (f"access-token-{app.cookie_id}", f"access-token-unsecure-{app.cookie_id}")
+        tokens = [request.cookies[name] for name in names if name in request.cookies]
+        username = next((app.tokens[token] for token in tokens if token in app.tokens), None)
+        return self._owner(username, request.cookies.get(COOKIE, ""))
+
+    def _owner(self, username: str | None, token: str) -> str:
+        if self._settings.auth:
+            if not username:
+                raise UserError("You are not logged in; reload the page and log in")
+            return f"user:{username}"
+        if not self._settings.shared:
+            return "local"
+        if not _TOKEN.fullmatch(token):
+            raise UserError("This browser keeps no cookies; allow them for this page and reload")
+        return token
+
+
+class StudioRoutes:
+    """The studio's own addresses, all below /studio/."""
+
+    def __init__(self, studio: Studio, visitors: Visitors, boot: str) -> None:
+        self._studio = studio
+        self._visitors = visitors
+        self._boot = boot
+
+    def routes(self) -> list[BaseRoute]:
+        """Routes to be put before Gradio's."""
+        return [
+            Route("/studio/alive", self.alive, methods=["GET"]),
+            Route("/studio/file/{artifact_id}/{name}", self.file, methods=["GET"]),
+            Route("/studio/zip/{kind}/{key}", self.zip, methods=["GET"]),
+            *(
+                Mount(f"/studio/assets/{room}", StaticFiles(directory=ASSETS / room))
+                for room in ("js", "css", "icons")
+            ),
+        ]
+
+    async def alive(self, request: Request) -> Response:
+        """Lets the page see that the studio is there, and whether it was started anew."""
+        return JSONResponse({"boot": self._boot}, headers={"Cache-Control": "no-store"})
+
+    async def file(self, request: Request) -> Response:
+        """One file of a job of the visitor's, whole or in ranges; `?download=1` to save it."""
+        try:
+            owner = self._visitors.of_request(request)
+            found = await run_in_threadpool(
+                self._studio.artifact, owner, request.path_params["artifact_id"]
+            )
+        except UserError:
+            return _missing()
+        if found.name != request.path_params["name"] or not found.path.is_file():
+            return _missing()
+        media_type = mimetypes.guess_type(found.name)[0] or "application/octet-stream"
+        download = media_type not in _INLINE or "download" in request.query_params
+        return FileResponse(
+            found.path,
+            media_type=media_type,
+            filename=found.name,
+            content_disposition_type="attachment" if download else "inline",
+            headers={
+                "Cache-Control": "private, max-age=604800, immutable",
+                "Content-Security-Policy": "default-src 'none'; sandbox",
+            },
+        )
+
+    async def zip(self, request: Request) -> Response:
+        """All outputs of a job or of a batch of the visitor's in one archive."""
+        try:
+            owner = self._visitors.of_request(request)
+            jobs = await run_in_threadpool(self._jobs, owner, **request.path_params)
+        except UserError:
+            return _missing()
+        members = list(_members(jobs))
+        if not members:
+            return _missing()
+        name = quote(f"noise-studio-{request.path_params['key'][:8]}.zip")
+        return StreamingResponse(
+            zip_stream(members),
+            media_type="application/zip",
+            headers={
+                "Content-Disposition": f'attachment; filename="{name}"',
+                "Cache-Control": "no-store",
+            },
+        )
+
+    def _jobs(self, owner: str, kind: str, key: str) -> list[JobView]:
+        if kind == "job":
+            return [self._studio.job(owner, key)]
+        if kind == "batch":
+            return self._studio.jobs(owner, batch=key, limit=_ARCHIVE, newest_first=False)
+        raise UserError("There is no such archive")
+
+
+def _members(jobs: list[JobView]) -> Iterator[Member]:
+    for job in jobs:
+        for output in job.outputs:
+            if output.path.is_file():
+                yield Member(output.path, output.name)
+
+
+def _missing() -> Response:
+    # One answer for "not there" and "not yours": a guess must learn nothing.
+    return PlainTextResponse("There is no such file here", status_code=404)
+
+
+def app_kwargs(studio: Studio, visitors: Visitors, boot: str) -> dict[str, Any]:
+    """What `gr.Blocks.launch(app_kwargs=...)` takes to carry our routes and guards."""
+    return {
+        "routes": StudioRoutes(studio, visitors, boot).routes(),
+        "middleware": [Middleware(VisitorMiddleware, settings=studio.settings)],
+    }

@@ -1,0 +1,295 @@
+"""The page's events: every handler finds the owner first, does one thing, and sends what changed.
+
+The page holds no work. It shows rows that the worker writes, so a reload, a second window or a
+restart of the studio finds everything where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from pydantic import ValidationError
+
+from engines.base import UserError
+from studio.actions import Actions, Effect
+from studio.http import Visitors
+from studio.inbox import Inbox
+from studio.jobs.service import Studio
+from studio.markup import sentence
+from studio.panels import history, models
+from studio.panels.header import HeaderPanel
+from studio.panels.history import HistoryPanel
+from studio.panels.models import ModelsPanel
+from studio.panels.queue import QueuePanel
+from studio.scene import Panel, Scene, View, digest
+from studio.tabs.generic import EngineForm, MethodTab
+
+_ACTIVE, _IDLE = 1.0, 5.0
+_PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+# Toasts reach the page through Gradio's queue only; the looks of the timer need none.
+_QUEUED: dict[str, Any] = {**_PRIVATE, "concurrency_limit": None}
+_DIRECT: dict[str, Any] = {**_PRIVATE, "queue": False}
+
+
+class Page:
+    """Builds the Blocks of the page and wires its events."""
+
+    def __init__(
+        self, blocks: gr.Blocks, studio: Studio, visitors: Visitors, tabs: Sequence[MethodTab]
+    ) -> None:
+        """Build everything; call inside the context of `blocks`."""
+        self.blocks = blocks
+        self.studio = studio
+        self.visitors = visitors
+        self.tabs = list(tabs)
+        self.inbox = Inbox(studio.settings.uploads)
+        self.actions = Actions(studio, self.inbox)
+        self._build()
+        self._wire()
+
+    def _build(self) -> None:
+        # Fixed key and secret: what the browser keeps must outlive the server. It keeps ids only,
+        # and every id is checked against the owner.
+        self.memory = gr.BrowserState({}, storage_key="noise-studio", secret="noise-studio")  # noqa: S106
+        self.drafts = gr.BrowserState({}, storage_key="noise-studio-drafts", secret="noise-studio")  # noqa: S106
+        self.view = gr.State(View())
+        header = HeaderPanel()
+        with gr.Tabs(selected=self.tabs[0].id, elem_id="ns-tabs") as self.tabset:
+            self.tab_items: list[gr.Tab] = []
+            for tab in self.tabs:
+                with gr.Tab(tab.title, id=tab.id) as item:
+                    tab.build(self.studio, self.inbox, self._model_choices)
+                self.tab_items.append(item)
+            with gr.Tab("History", id=history.TAB) as item:
+                past = HistoryPanel()
+            self.tab_items.append(item)
+            with gr.Tab("Models", id=models.TAB) as item:
+                weights = ModelsPanel(self.studio.models.list)
+            self.tab_items.append(item)
+        queue = QueuePanel()
+        self.timer = gr.Timer(_ACTIVE)
+        self.panels: list[Panel] = [queue, past, weights]
+        for tab in self.tabs:
+            self.panels += [tab.files, tab.result]
+        self.panels.append(header)  # last: it tells the address what the others have opened
+
+    def _model_choices(self, network: str) -> list[tuple[str, str]]:
+        return [
+            (f"{model.title} ({model.state})", model.id)
+            for model in self.studio.models.list(network)
+        ]
+
+    @property
+    def _forms(self) -> list[EngineForm]:
+        return [one for tab in self.tabs for one in tab.forms]
+
+    @property
+    def _watched(self) -> list[Any]:
+        return [self.view, self.timer, *(panel.component for panel in self.panels)]
+
+    def _wire(self) -> None:
+        forms = [control for one in self._forms for control in one.form.controls]
+        choices = [tab.choice for tab in self.tabs]
+        groups = [one.group for one in self._forms]
+        self._outputs = [*self._watched, self.memory, self.tabset, self.drafts, *choices, *groups]
+        self._outputs += forms
+        state = [self.memory, self.view]
+        self.blocks.load(self._open, [*state, self.drafts], self._outputs, **_DIRECT)
+        self.timer.tick(self._look, state, self._watched, trigger_mode="once", **_DIRECT)
+        for item, tab in zip(
+            self.tab_items, [*(t.id for t in self.tabs), history.TAB, models.TAB], strict=True
+        ):
+            item.select(_for(self._select, tab), state, self._watched, **_DIRECT)
+        for panel in self.panels:
+            panel.component.click(
+                self._act, [*state, self.drafts], self._outputs, **_QUEUED
+            )
+        for tab in self.tabs:
+            self._wire_tab(tab, state)
+
+    def _wire_tab(self, tab: MethodTab, state: list[Any]) -> None:
+        tab.drop.upload(
+            _for(self._add_uploads, tab), [*state, tab.drop], [*self._watched, tab.drop],
+            **_QUEUED,
+        )  # fmt: skip
+        tab.path.submit(
+            _for(self._add_path, tab), [*state, tab.path], [*self._watched, tab.path], **_QUEUED
+        )
+        tab.run.click(
+            _for(self._run, tab), [*state, tab.choice, *tab.controls], self._watched, **_QUEUED
+        )
+        if len(tab.forms) > 1:
+            groups = [one.group for one in tab.forms]
+            tab.choice.input(tab.shown_group, [tab.choice], groups, **_DIRECT)
+        for one in tab.forms:
+            # In the browser alone: a draft costs no request, and survives the server.
+            gr.on(
+                [control.input for control in one.form.controls],  # type: ignore[attr-defined]
+                fn=None,
+                js=f"(drafts, ...values) => ({{...drafts, {one.engine.id!r}: values}})",
+                inputs=[self.drafts, *one.form.controls],
+                outputs=[self.drafts],
+                queue=False,
+            )
+
+    # --- events -------------------------------------------------------------------------------
+
+    def _scene(self, memory: Any, view: View, request: gr.Request) -> Scene:
+        try:
+            owner = self.visitors.of_event(request)
+        except UserError as error:
+            raise gr.Error(sentence(str(error)), print_exception=False) from error
+        wanted = memory.get("session") if isinstance(memory, dict) else None
+        session = self.studio.open_session(owner, wanted if isinstance(wanted, str) else None)
+        return Scene(self.studio, owner, session, view)
+
+    def _open(self, memory: Any, view: View, drafts: Any, request: gr.Request) -> list[Any]:
+        """The page is opened or reloaded: back to the same session, tab, result and draft."""
+        scene = self._scene(memory, view, request)
+        query = request.query_params
+        known = [*(tab.id for tab in self.tabs), history.TAB, models.TAB]
+        wanted = query.get("tab", "")
+        view.tab = wanted if wanted in known else self.tabs[0].id
+        view.seen.clear()
+        job = scene.job(query.get("job"))
+        if job is not None and job.session_id == scene.session.id:
+            view.open[view.tab] = job.id
+        for tab in self.tabs:
+            tab.result.open_latest(scene)
+        drafted = drafts if isinstance(drafts, dict) else {}
+        return self._answer(scene, Effect(tab=view.tab), drafted, fill=set(drafted))
+
+    def _look(self, memory: Any, view: View, request: gr.Request) -> list[Any]:
+        return self._changes(self._scene(memory, view, request))
+
+    def _select(self, tab: str, request: gr.Request, memory: Any, view: View) -> list[Any]:
+        view.tab = tab
+        return self._changes(self._scene(memory, view, request))
+
+    def _act(
+        self, memory: Any, view: View, drafts: Any, event: gr.EventData, request: gr.Request
+    ) -> list[Any]:
+        scene = self._scene(memory, view, request)
+        data = event._data if isinstance(event._data, dict) else {}
+        with _told():
+            effect = self.actions.do({str(k): str(v) for k, v in data.items()}, scene)
+            kept = dict(drafts) if isinstance(drafts, dict) else {}
+            for one in self._forms:
+                if one.engine.id == effect.engine:
+                    kept[one.engine.id] = one.form.values(effect.params)
+            if effect.session is not None:
+                scene = self._scene({"session": effect.session}, view, request)
+                view.open.clear()
+                view.coming.clear()
+                view.page = 0
+                for tab in self.tabs:
+                    tab.result.open_latest(scene)
+            return self._answer(scene, effect, kept, fill={effect.engine})
+        return [gr.skip()] * len(self._outputs)
+
+    def _add_uploads(
+        self, tab: MethodTab, request: gr.Request, memory: Any, view: View, paths: Any
+    ) -> list[Any]:
+        scene = self._scene(memory, view, request)
+        with _told():
+            self.inbox.add_uploads(scene.session.id, tab.id, [Path(path) for path in paths or []])
+        return [*self._changes(scene), None]
+
+    def _add_path(
+        self, tab: MethodTab, request: gr.Request, memory: Any, view: View, typed: str
+    ) -> list[Any]:
+        scene = self._scene(memory, view, request)
+        with _told():
+            if self.studio.settings.shared:
+                raise UserError("Files of this machine cannot be named here; send yours instead")
+            self.inbox.add_in_place(scene.session.id, tab.id, typed or "", tab.suffixes)
+            typed = ""
+        return [*self._changes(scene), typed]
+
+    def _run(
+        self,
+        tab: MethodTab,
+        request: gr.Request,
+        memory: Any,
+        view: View,
+        engine_id: str,
+        *values: Any,
+    ) -> list[Any]:
+        scene = self._scene(memory, view, request)
+        with _told():
+            tab.submit(scene, self.inbox, engine_id, values)
+        return self._changes(scene)
+
+    # --- what is sent -------------------------------------------------------------------------
+
+    def _changes(self, scene: Scene) -> list[Any]:
+        """Updates for `_watched`: every panel whose content changed, and the pace of looking."""
+        updates: list[Any] = []
+        for panel in self.panels:
+            html = panel.html(scene)
+            mark = digest(html) if html is not None else None
+            if mark is None or scene.view.seen.get(panel.name) == mark:
+                updates.append(gr.skip())
+            else:
+                scene.view.seen[panel.name] = mark
+                updates.append(html)
+        busy = bool(scene.queue.running or scene.queue.waiting)
+        pace = _ACTIVE if busy else _IDLE
+        timer = gr.skip() if scene.view.pace == pace else gr.Timer(pace)
+        scene.view.pace = pace
+        return [scene.view, timer, *updates]
+
+    def _answer(
+        self, scene: Scene, effect: Effect, drafts: Mapping[str, Any], fill: Container[str | None]
+    ) -> list[Any]:
+        """Updates for all outputs; forms of the engines in `fill` are filled from `drafts`."""
+        scene.view.tab = effect.tab or scene.view.tab
+        updates = self._changes(scene)
+        updates.append({"session": scene.session.id})
+        updates.append(gr.Tabs(selected=effect.tab) if effect.tab else gr.skip())
+        updates.append(dict(drafts) if effect.engine else gr.skip())
+        owning = [tab for tab in self.tabs if effect.engine in [one.id for one in tab.engines]]
+        updates += [effect.engine if tab in owning else gr.skip() for tab in self.tabs]
+        updates += [
+            gr.Column(visible=one.engine.id == effect.engine) if tab in owning else gr.skip()
+            for tab in self.tabs
+            for one in tab.forms
+        ]
+        for one in self._forms:
+            values = drafts.get(one.engine.id) if one.engine.id in fill else None
+            updates += _filled(one, values)
+        return updates
+
+
+def _for(handler: Callable[..., Any], first: Any) -> Callable[..., Any]:
+    """`handler` with its first argument given; Gradio puts the request before the values."""
+
+    def with_request(request: gr.Request, *values: Any) -> Any:
+        return handler(first, request, *values)
+
+    return with_request
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Shows a person's mistake as a sentence and goes on after the block."""
+    try:
+        yield
+    except UserError as error:
+        gr.Warning(sentence(str(error)), title="This did not work")
+
+
+def _filled(form: EngineForm, values: Any) -> list[Any]:
+    """Updates of one form's controls from a draft, or none where it no longer fits the engine."""
+    count = len(form.form.controls)
+    if isinstance(values, list) and len(values) == count:
+        try:
+            params = form.engine.Params(**form.form.params(values))
+        except (ValidationError, TypeError, ValueError):
+            return [gr.skip()] * count
+        return form.form.values(params.model_dump())
+    return [gr.skip()] * count

@@ -1,0 +1,65 @@
+"""The top line: name, session, device, what is going on, space taken, light and dark."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from studio.markup import render
+from studio.scene import Scene, html_panel
+
+_RECOUNT = 15.0  # seconds
+_OWNERS = 1000
+
+
+@dataclass(frozen=True)
+class _Space:
+    at: float
+    jobs: int
+    bytes: int
+
+
+class HeaderPanel:
+    """Also carries the open tab and job, from which the page keeps its address."""
+
+    name = "header"
+
+    def __init__(self) -> None:
+        """Make the component; call inside a Blocks context."""
+        self.component = html_panel("ns-top")
+        self._storage: dict[str, _Space] = {}
+
+    def html(self, scene: Scene) -> str:
+        """The line of now."""
+        queue = scene.queue
+        parts = [
+            f"{count} {word}"
+            for count, word in ((len(queue.running), "running"), (queue.waiting, "waiting"))
+            if count
+        ]
+        return render(
+            "header.html",
+            session=scene.session,
+            device=_device(scene.studio.settings.device),
+            work=", ".join(parts) or "Idle",
+            storage=self._space(scene),
+            tab=scene.view.tab,
+            job=scene.view.open.get(scene.view.tab, ""),
+        )
+
+    def _space(self, scene: Scene) -> int:
+        # The studio walks its folders to know this, too much work for every look; it changes with
+        # the jobs, and slowly otherwise.
+        jobs = len(scene.queue.running) + scene.queue.waiting
+        known = self._storage.get(scene.owner)
+        if known is None or known.jobs != jobs or time.monotonic() - known.at > _RECOUNT:
+            if len(self._storage) > _OWNERS:
+                self._storage.clear()
+            known = _Space(time.monotonic(), jobs, scene.studio.storage(scene.owner))
+            self._storage[scene.owner] = known
+        return known.bytes
+
+
+def _device(device: str) -> str:
+    names = {"cpu": "CPU", "mps": "Apple GPU", "auto": "Best device"}
+    return names.get(device, device.replace("cuda", "GPU").replace(":", " "))

@@ -1,0 +1,68 @@
+"""The bar at the foot of every tab: what runs, how far it is, what waits, and Cancel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from studio.jobs.views import JobView
+from studio.markup import duration, plural, render
+from studio.scene import Scene, html_panel, item_name
+
+
+@dataclass(frozen=True)
+class _Line:
+    id: str
+    title: str
+    text: str
+    done: float
+    total: float
+    percent: int
+    place: str
+    left: str
+    spent: str
+
+
+class QueuePanel:
+    """Shows nothing while nothing runs."""
+
+    name = "queue"
+
+    def __init__(self) -> None:
+        """Make the component; call inside a Blocks context."""
+        self.component = html_panel("ns-queue", elem_classes="ns-dockside")
+
+    def html(self, scene: Scene) -> str:
+        """The bar of now."""
+        queue = scene.queue
+        return render(
+            "dock.html",
+            running=[self._line(scene, job) for job in queue.running],
+            waiting=queue.waiting,
+            note=_note(queue.waiting, queue.ahead),
+        )
+
+    @staticmethod
+    def _line(scene: Scene, job: JobView) -> _Line:
+        batch = scene.batch(job.batch)
+        ids = [one.id for one in batch]
+        place = f"{ids.index(job.id) + 1} of {len(ids)}" if len(ids) > 1 else ""
+        spent = (datetime.now(UTC) - job.started).total_seconds() if job.started else 0.0
+        return _Line(
+            id=job.id,
+            title=item_name(job),
+            text=job.text or "Starting",
+            done=job.done,
+            total=job.total,
+            percent=int(100 * job.done / job.total) if job.total else 0,
+            place=place,
+            left=duration(round(job.seconds_left)) if job.seconds_left is not None else "",
+            spent=duration(round(spent)),
+        )
+
+
+def _note(waiting: int, ahead: int) -> str:
+    words = f"{plural(waiting, 'job')} waiting" if waiting else ""
+    if ahead:
+        words += f", after {plural(ahead, 'job')} of other visitors"
+    return words

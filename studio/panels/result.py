@@ -1,0 +1,225 @@
+"""The result of a tab: before and after, what was measured, files to take away, how it was made.
+
+The last result stays until the next one is there. One layout serves all engines; what a kind of
+work wants to say of its measurements comes from its tab as a `Reading`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from studio.forms import settings_in_words
+from studio.jobs.views import ArtifactView, JobView
+from studio.markup import duration, plural, render
+from studio.scene import Scene, engine_or_none, html_panel, item_name, tab_of
+
+_STRIP = 120  # more results of one batch than this are found in the history
+_LOOK_BACK = 50
+_ENDED = ("done", "failed", "cancelled")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A measurement as it is shown."""
+
+    name: str
+    value: float
+    unit: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A measurement said in a sentence; `tone` is "sure" or "doubt"."""
+
+    text: str
+    tone: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A result's measurements sorted for the eye: large numbers, one sentence, the rest."""
+
+    title: str
+    headline: Sequence[Row]
+    verdict: Verdict | None
+    rest: Sequence[Row]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Before and after, and what the pictures show."""
+
+    before: ArtifactView
+    after: ArtifactView
+    label: str
+
+
+@dataclass(frozen=True)
+class _Item:
+    id: str
+    title: str
+    state: str
+    thumbnail: ArtifactView | None
+
+
+@dataclass(frozen=True)
+class _Figure:
+    id: str
+    name: str
+    label: str
+    alt: str
+
+
+def plain_reading(measurements: Mapping[str, tuple[float, str]]) -> Reading:
+    """All measurements in a table, for engines whose tab says nothing more of them."""
+    rows = [Row(name.replace("_", " "), value, unit) for name, (value, unit) in measurements.items()]
+    return Reading("Measured", (), None, rows)
+
+
+class ResultPanel:
+    """Result of one tab."""
+
+    def __init__(
+        self,
+        tab: str,
+        empty: tuple[str, str],
+        read: Callable[[Mapping[str, tuple[float, str]]], Reading] = plain_reading,
+    ) -> None:
+        """Make the component; call inside a Blocks context. `empty`: headline and sentence."""
+        self.name = f"result-{tab}"
+        self._tab = tab
+        self._empty = empty
+        self._read = read
+        self.component = html_panel(f"ns-result-{tab}")
+
+    def html(self, scene: Scene) -> str | None:
+        """The result that is open, or what is awaited, or the empty state."""
+        if scene.view.tab != self._tab:
+            return None
+        coming = self._coming(scene)
+        job = scene.job(scene.view.open.get(self._tab))
+        if job is None:
+            scene.view.open.pop(self._tab, None)
+        return render(
+            "result.html",
+            pending=_pending(coming, shown=job is not None),
+            batch=None if coming else _batch(scene.batch(job.batch) if job else []),
+            empty_title=self._empty[0],
+            empty_text=self._empty[1],
+            **self._one(job),
+        )
+
+    def open_latest(self, scene: Scene) -> None:
+        """Open the newest result of the session on this tab, or await what is under way."""
+        newest = scene.studio.jobs(scene.owner, session_id=scene.session.id, limit=_LOOK_BACK)
+        mine = [job for job in newest if tab_of(job) == self._tab]
+        if self._tab not in scene.view.open:
+            ended = next((job for job in mine if job.state == "done"), None)
+            ended = ended or next((job for job in mine if job.state in _ENDED), None)
+            if ended is not None:
+                scene.view.open[self._tab] = ended.id
+        under_way = next((job for job in mine if job.state not in _ENDED and job.batch), None)
+        if under_way is not None and under_way.batch is not None:
+            scene.view.coming[self._tab] = under_way.batch
+
+    def _coming(self, scene: Scene) -> list[JobView]:
+        """Jobs of the batch that is awaited; opens its first result as soon as there is one."""
+        jobs = scene.batch(scene.view.coming.get(self._tab))
+        ended = [job for job in jobs if job.state in _ENDED]
+        done = [job for job in ended if job.state == "done"]
+        if done or len(ended) == len(jobs):
+            scene.view.coming.pop(self._tab, None)
+            if ended:
+                scene.view.open[self._tab] = (done or ended)[0].id
+            return []
+        return jobs
+
+    def _one(self, job: JobView | None) -> dict[str, Any]:
+        if job is None:
+            return {"job": None}
+        engine = engine_or_none(job.engine)
+        reading = self._read(job.measurements)
+        return {
+            "job": _Shown(job),
+            "finished": job.state in _ENDED,
+            "engine_title": job.title,
+            "comparisons": [
+                Pair(before, after, after.label)
+                for before, after in job.comparisons
+                if after.kind == "image"
+            ],
+            "downloads": sorted(job.outputs, key=lambda file: not file.primary),
+            "headline": reading.headline,
+            "verdict": reading.verdict,
+            "measurements": reading.rest,
+            "measured_title": reading.title,
+            "settings": settings_in_words(engine.Params, job.params) if engine else [],
+            "record": _record(job),
+        }
+
+
+class _Shown:
+    """A job for the template: named after its file, figures with their description."""
+
+    def __init__(self, job: JobView) -> None:
+        self.id = job.id
+        self.title = item_name(job)
+        self.state = job.state
+        self.error = job.error
+        self.seconds = job.seconds
+        self.finished = job.finished
+        self.created = job.created
+        self.notes = job.notes
+        self.figures = [
+            _Figure(figure.id, figure.name, figure.label, str(figure.facts.get("alt", "")))
+            for figure in job.figures
+        ]
+
+
+def _pending(coming: Sequence[JobView], *, shown: bool) -> dict[str, str] | None:
+    if not coming:
+        return None
+    running = any(job.state == "running" for job in coming)
+    count = plural(len(coming), "file")
+    return {
+        "headline": f"{count} being processed" if running else f"{count} waiting",
+        "text": "The earlier result stays here until the new one is ready."
+        if shown
+        else "The result appears here as soon as it is ready.",
+    }
+
+
+def _batch(jobs: Sequence[JobView]) -> dict[str, Any] | None:
+    if len(jobs) < 2:
+        return None
+    count = {state: sum(job.state == state for job in jobs) for state in _ENDED}
+    words = [f"{count['done']} of {len(jobs)} done"]
+    words += [f"{count[state]} {state}" for state in ("failed", "cancelled") if count[state]]
+    items = [
+        _Item(job.id, item_name(job), job.state, job.thumbnail)
+        for job in jobs
+        if job.state in _ENDED
+    ]
+    return {
+        "id": jobs[0].batch,
+        "headline": ", ".join(words),
+        "downloads": sum(len(job.outputs) for job in jobs),
+        "failed": count["failed"],
+        "jobs": items[:_STRIP],
+    }
+
+
+def _record(job: JobView) -> list[tuple[str, str]]:
+    rows = [
+        ("Engine", f"{job.title} {job.engine_version}".strip()),
+        ("Weights", ", ".join(f"{name} ({sha[:12]})" for name, sha in job.models.items())),
+        ("Device", job.device),
+        ("Time", duration(job.seconds)),
+        ("Peak memory", f"{job.peak_mb:.0f} MB" if job.peak_mb else ""),
+        ("Seed", str(job.seed)),
+        ("Input sha256", ", ".join(file.sha256[:16] for file in job.inputs)),
+        ("Software", ", ".join(f"{name} {version}" for name, version in job.versions.items())),
+    ]
+    return [(name, value) for name, value in rows if value]

@@ -1,0 +1,168 @@
+"""The tab of any engines: files in, controls made from their parameters, Run, result.
+
+A tab made by hand is a subclass that knows more of its files and its measurements.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from engines.base import Engine, UserError
+from studio.forms import Form, ModelChoices
+from studio.inbox import Inbox
+from studio.jobs.service import Studio
+from studio.markup import plural
+from studio.panels.files import FilesPanel
+from studio.panels.result import Reading, ResultPanel, plain_reading
+from studio.scene import Scene, tab_id
+
+
+@dataclass(frozen=True)
+class EngineForm:
+    """An engine, its controls, and the group that is hidden while another engine is chosen."""
+
+    engine: type[Engine]
+    form: Form
+    group: gr.Column
+
+
+class MethodTab:
+    """One tab with one or more engines."""
+
+    noun = "file"
+    empty = ("The result appears here", "Add a file and press Run. Nothing has to be set.")
+
+    def __init__(self, title: str, engines: Sequence[type[Engine]]) -> None:
+        """Prepare the tab; nothing is built yet."""
+        self.title = title
+        self.id = tab_id(title)
+        self.engines = list(engines)
+        self.suffixes = tuple(dict.fromkeys(s for engine in engines for s in engine.suffixes))
+
+    def facts(self, path: Path) -> Sequence[str]:
+        """A few words on a chosen file.
+
+        Raises:
+            UserError: it cannot be processed here; the sentence is shown beside it.
+        """
+        if self.suffixes and path.suffix.lower() not in self.suffixes:
+            raise UserError(f"This is no {self.noun} that can be read here; remove it")
+        return (path.suffix.lower().lstrip(".").upper() or "file",)
+
+    def read(self, measurements: Mapping[str, tuple[float, str]]) -> Reading:
+        """Sort a result's measurements for the eye."""
+        return plain_reading(measurements)
+
+    def build(self, studio: Studio, inbox: Inbox, models: ModelChoices) -> None:
+        """Make the components; call inside the tab's Blocks context."""
+        settings = studio.settings
+        with gr.Row(elem_classes="ns-layout", equal_height=False):
+            with gr.Column(scale=0, min_width=380, elem_classes="ns-left"):
+                self.drop = gr.File(
+                    file_count="multiple",
+                    label=f"Add one or many {self.noun}s",
+                    show_label=False,
+                    height=112,
+                    elem_id=f"drop-{self.id}",
+                    elem_classes="ns-drop",
+                )
+                gr.HTML(
+                    f'<p class="ns-note">{_limits(self.suffixes, settings.max_upload_mb)}</p>',
+                    apply_default_css=False,
+                )
+                self.files = FilesPanel(self.id, inbox, self.facts)
+                with gr.Row(visible=not settings.shared, elem_classes="ns-path"):
+                    self.path = gr.Textbox(
+                        label="Or a file or folder on this machine",
+                        placeholder="/home/me/photos/2026-11-20",
+                        scale=1,
+                        elem_id=f"path-{self.id}",
+                        info="Read where it is; nothing is copied or changed",
+                        submit_btn="Add",
+                    )
+                self.choice = gr.Radio(
+                    choices=[(engine.title, engine.id) for engine in self.engines],
+                    value=self.engines[0].id,
+                    label="Method",
+                    visible=len(self.engines) > 1,
+                    elem_id=f"method-{self.id}",
+                )
+                self.forms = [self._form(engine, models) for engine in self.engines]
+                self.run = gr.Button(
+                    "Run", variant="primary", size="lg", elem_id=f"run-{self.id}",
+                    elem_classes="ns-run",
+                )  # fmt: skip
+            with gr.Column(scale=1, min_width=320):
+                self.result = ResultPanel(self.id, self.empty, self.read)
+
+    def _form(self, engine: type[Engine], models: ModelChoices) -> EngineForm:
+        with gr.Column(visible=engine is self.engines[0], elem_classes="ns-form") as group:
+            gr.HTML(
+                '<p class="ns-note"></p>',
+                html_template='<p class="ns-note">{{summary}}</p>',
+                apply_default_css=False,
+                summary=engine.summary,
+            )
+            return EngineForm(engine, Form(engine.id, engine.Params, models), group)
+
+    def shown_group(self, engine_id: str) -> list[gr.Column]:
+        """Updates that show the controls of the chosen engine alone."""
+        return [gr.Column(visible=one.engine.id == engine_id) for one in self.forms]
+
+    @property
+    def controls(self) -> list[Component]:
+        """Controls of all engines, in order."""
+        return [control for one in self.forms for control in one.form.controls]
+
+    def chosen_params(self, engine_id: str, values: Sequence[Any]) -> dict[str, Any]:
+        """Parameters of one engine from the values of all `controls`.
+
+        Raises:
+            UserError: the tab has no such engine.
+        """
+        start = 0
+        for one in self.forms:
+            count = len(one.form.controls)
+            if one.engine.id == engine_id:
+                return one.form.params(values[start : start + count])
+            start += count
+        raise UserError("Choose a method first")
+
+    def submit(self, scene: Scene, inbox: Inbox, engine_id: str, values: Sequence[Any]) -> None:
+        """Queue every chosen file as one batch with the same settings.
+
+        Raises:
+            UserError: nothing is chosen, a setting is out of bounds, or the queue is full.
+        """
+        params = self.chosen_params(engine_id, values)
+        chosen = inbox.files(scene.session.id, self.id)
+        if not chosen:
+            raise UserError(f"Add a {self.noun} first")
+        batch = secrets.token_hex(16)
+        waiting = [file.path for file in chosen if file.upload]
+        in_place = [file.path for file in chosen if not file.upload]
+        moved: dict[Path, Path] = {}
+        for paths, uploads in ((waiting, True), (in_place, False)):
+            if paths:
+                ids = scene.studio.submit(
+                    scene.owner, scene.session.id, engine_id, [[path] for path in paths], params,
+                    uploads=uploads, batch=batch,
+                )  # fmt: skip
+                if uploads:
+                    jobs = [scene.studio.job(scene.owner, job_id) for job_id in ids]
+                    moved = {p: job.inputs[0].path for p, job in zip(paths, jobs, strict=True)}
+        inbox.submitted(scene.session.id, self.id, moved)
+        scene.view.coming[self.id] = batch
+
+
+def _limits(suffixes: Sequence[str], megabytes: int) -> str:
+    names = [suffix.lstrip(".").upper() for suffix in suffixes]
+    shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if names[8:] else "")
+    return f"{shown or 'Any file'}; up to {megabytes} MB each"

@@ -1,0 +1,91 @@
+"""The RAW tab: knows cameras' files, and says in words how sure the measured noise is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from studio.markup import figures
+from studio.panels.result import Reading, Row, Verdict, plain_reading
+from studio.tabs.generic import MethodTab
+
+_HEADLINE = ("K", "sigma")
+_SURE, _FAIR = 0.75, 0.4
+
+
+class RawTab(MethodTab):
+    """Camera RAW in, measured noise and clean RAW out."""
+
+    noun = "RAW file"
+    empty = (
+        "The result appears here",
+        "Add a RAW file and press Run. The noise is measured from the file itself; "
+        "nothing has to be set.",
+    )
+
+    def facts(self, path: Path) -> Sequence[str]:
+        """Camera, ISO, exposure and size of a RAW file.
+
+        Raises:
+            UserError: it is none that can be read; the sentence says what it is.
+        """
+        facts = path.stat()
+        return _facts(path, facts.st_size, facts.st_mtime_ns)
+
+    def read(self, measurements: Mapping[str, tuple[float, str]]) -> Reading:
+        """Noise in large numbers, its confidence in a sentence, the rest in a table."""
+        if "K" not in measurements:
+            return plain_reading(measurements)
+        headline = [Row(name, *measurements[name]) for name in _HEADLINE if name in measurements]
+        confidence = measurements.get("confidence")
+        rest = {
+            name: value
+            for name, value in measurements.items()
+            if name not in (*_HEADLINE, "confidence")
+        }
+        return Reading(
+            "Measured noise",
+            headline,
+            noise_verdict(confidence[0]) if confidence else None,
+            plain_reading(rest).rest,
+        )
+
+
+def noise_verdict(confidence: float) -> Verdict:
+    """How far a noise measurement of this confidence (0 to 1) can be trusted, in a sentence."""
+    share = f"{100 * confidence:.0f} %"
+    if confidence >= _SURE:
+        return Verdict(f"Confidence {share}: the picture has enough even areas to be sure.", "sure")
+    if confidence >= _FAIR:
+        return Verdict(f"Confidence {share}: fairly sure; compare fine texture at 100 %.", "sure")
+    return Verdict(
+        f"Confidence {share}: there was little to measure on, so the result may be too soft or too "
+        "noisy; set the strength, or K and sigma by hand.",
+        "doubt",
+    )
+
+
+@lru_cache(maxsize=2000)
+def _facts(path: Path, size: int, changed: int) -> tuple[str, ...]:
+    # Size and time are in the key so that a replaced file is read anew.
+    from engines.media.raw_file import read_facts
+
+    found = read_facts(path)
+    camera = " ".join(part for part in (found.make, found.model) if part)
+    if found.make and found.model.startswith(found.make):
+        camera = found.model
+    words = [
+        camera or "Unknown camera",
+        f"ISO {found.iso:.0f}" if found.iso else "",
+        exposure_in_words(found.exposure_s),
+        f"{found.width} x {found.height}",
+    ]
+    return tuple(word for word in words if word)
+
+
+def exposure_in_words(seconds: float | None) -> str:
+    """A shutter time as cameras show it: 1/52 s, 2.5 s; "" if it is not known."""
+    if not seconds or seconds <= 0:
+        return ""
+    return f"1/{1 / seconds:.0f} s" if seconds < 0.4 else f"{figures(round(seconds, 1))} s"
