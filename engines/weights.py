@@ -137,7 +137,9 @@ def _spec(network: str) -> NetworkSpec:
 
 def bundled() -> list[ModelFile]:
     """The weights that ship, read without importing torch."""
-    return [read_model(path, path.stem, "bundled") for path in sorted(BUNDLED.glob("*.safetensors"))]
+    return [
+        read_model(path, path.stem, "bundled") for path in sorted(BUNDLED.glob("*.safetensors"))
+    ]
 
 
 def read_model(path: Path, model_id: str, state: State) -> ModelFile:
@@ -307,8 +309,6 @@ def _fill(
         what = f"lacks {missing[0]}" if missing else f"differs in {(wrong or extra)[0]}"
         raise UserError(f"{name} does not fit {spec.title}: it {what}")
     network.load_state_dict({key: tensors[key].to(wanted[key].dtype) for key in wanted})
-
-
 
 
 def verify(path: Path, tolerance: float = 1e-4) -> list[GoldenCheck]:

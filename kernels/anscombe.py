@@ -81,8 +81,10 @@ def bias_series(u: Tensor, ratio: float) -> Tensor:
     """The same by a fourth-order expansion about λ; good where u is well above 10 electrons."""
     h = u + 0.375 + ratio * ratio
     v = u + ratio * ratio
-    return 2.0 * torch.sqrt(h) * (
-        -v / (8.0 * h**2) + u / (16.0 * h**3) - 5.0 * (u + 3.0 * v**2) / (128.0 * h**4)
+    return (
+        2.0
+        * torch.sqrt(h)
+        * (-v / (8.0 * h**2) + u / (16.0 * h**3) - 5.0 * (u + 3.0 * v**2) / (128.0 * h**4))
     )
 
 
@@ -133,7 +135,7 @@ def bias_table(gain: float, sigma: float) -> BiasTable:
 
 
 def stabilise(y: Tensor, gain: float, sigma: float, table: BiasTable) -> Tensor:
-    """z = f(Y) - b(max(Y, 0)): unit variance, and E[z] ≈ f(λ).
+    """Return z = f(Y) - b(max(Y, 0)): unit variance, and E[z] ≈ f(λ).
 
     Args:
         y: DN above black, negative values allowed, any shape.

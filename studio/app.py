@@ -55,7 +55,7 @@ def _tabs() -> list[MethodTab]:
 
 
 def launch_options(studio: Studio) -> dict[str, Any]:
-    """Arguments of `gr.Blocks.launch`: nothing leaves the machine, nothing is open that need not be."""
+    """Arguments of `gr.Blocks.launch`: nothing leaves the machine, or is open without need."""
     settings = studio.settings
     return {
         "server_name": settings.host,
@@ -112,7 +112,9 @@ def free_port(host: str, first: int) -> int:
             except OSError:
                 continue
             return port
-    raise UserError(f"No port from {first} to {first + _PORTS - 1} is free at {host}; choose another")
+    raise UserError(
+        f"No port from {first} to {first + _PORTS - 1} is free at {host}; choose another"
+    )
 
 
 def serve(studio: Studio, settings: Settings) -> None:

@@ -101,7 +101,7 @@ def fields_of(params: type[Params]) -> list[Field]:
     """All fields of a parameter model in their order.
 
     Raises:
-        TypeError: a field has a type that no control shows; the engine's author must choose another.
+        TypeError: no control shows a field's type; the engine's author must choose another.
     """
     return [_field(name, info) for name, info in params.model_fields.items()]
 
@@ -275,7 +275,9 @@ class Form:
         return [field.shown(params.get(field.name, field.default)) for field in self.fields]
 
 
-def settings_in_words(params: type[Params], values: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
+def settings_in_words(
+    params: type[Params], values: Mapping[str, Any]
+) -> list[tuple[str, str, bool]]:
     """Title, value in words and "differs from the default" of each setting of a finished job.
 
     Settings that the model no longer has are listed under their stored name.

@@ -71,9 +71,7 @@ class Inbox:
             added.append(Chosen(target, upload=True, bytes=size))
         self._change(session_id, tab, lambda files: [*files, *added])
 
-    def add_in_place(
-        self, session_id: str, tab: str, typed: str, suffixes: Sequence[str]
-    ) -> None:
+    def add_in_place(self, session_id: str, tab: str, typed: str, suffixes: Sequence[str]) -> None:
         """Add a file, or all files of a folder that end in one of `suffixes`, where they are.
 
         Raises:
@@ -81,7 +79,9 @@ class Inbox:
         """
         path = Path(typed.strip().strip("'\"")).expanduser()
         if not typed.strip() or not path.exists():
-            raise UserError(f"There is nothing at this path; check it: {typed.strip() or '(empty)'}")
+            raise UserError(
+                f"There is nothing at this path; check it: {typed.strip() or '(empty)'}"
+            )
         path = path.resolve()
         found = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file())
         wanted = [p for p in found if p.suffix.lower() in suffixes]

@@ -105,9 +105,7 @@ class Page:
         ):
             item.select(_for(self._select, tab), state, self._watched, **_DIRECT)
         for panel in self.panels:
-            panel.component.click(
-                self._act, [*state, self.drafts], self._outputs, **_QUEUED
-            )
+            panel.component.click(self._act, [*state, self.drafts], self._outputs, **_QUEUED)
         for tab in self.tabs:
             self._wire_tab(tab, state)
 

@@ -135,7 +135,7 @@ def studio_theme() -> gr.themes.Base:
 
 
 def head() -> str:
-    """Our style sheet and scripts for the page's head, named by content so that caches never lie."""
+    """Style sheet and scripts for the page's head, named by content so that caches never lie."""
     style = f'<link rel="stylesheet" href="{_address("css/studio.css")}">'
     scripts = [
         f'<script defer src="{_address(name)}"></script>'

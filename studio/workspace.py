@@ -51,7 +51,7 @@ def stage(source: Path, folder: Path, mark: str) -> Path:
 
 
 def free_name(folder: Path, name: str, taken: set[Path]) -> Path:
-    """`name` in `folder`, or `name-2`, `name-3`, ...: the first that is neither there nor `taken`."""
+    """`name` in `folder`, or `name-2`, ...: the first that is neither there nor `taken`."""
     stem, suffix = os.path.splitext(name)
     number, path = 1, folder / name
     while path in taken or os.path.lexists(path):
@@ -71,7 +71,13 @@ def reveal(staged: Path, final: Path) -> bool:
     except FileExistsError:
         return False
     except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS, errno.EACCES):
+        if error.errno not in (
+            errno.EPERM,
+            errno.ENOTSUP,
+            errno.EMLINK,
+            errno.ENOSYS,
+            errno.EACCES,
+        ):
             raise
         try:  # no hard links here (exFAT, some network shares): hold the name, then move over it
             os.close(os.open(final, os.O_CREAT | os.O_EXCL | os.O_WRONLY))

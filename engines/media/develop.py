@@ -50,7 +50,12 @@ def auto_stops(mosaic: NDArray[np.uint16], facts: RawFacts) -> float:
 
 
 def render_preview(
-    mosaic: NDArray[np.uint16], facts: RawFacts, stops: float, *, gain: int = 1, upright: bool = True
+    mosaic: NDArray[np.uint16],
+    facts: RawFacts,
+    stops: float,
+    *,
+    gain: int = 1,
+    upright: bool = True,
 ) -> NDArray[np.uint8]:
     """Draw a mosaic for the screen, in strips.
 
@@ -122,7 +127,9 @@ def develop(dng: Path, stops: float, bits: int) -> NDArray[Any]:
                 output_color=rawpy.ColorSpace.sRGB,
             )
     except rawpy.LibRawError as error:
-        raise UserError("LibRaw could not develop this picture; choose DNG as the output") from error
+        raise UserError(
+            "LibRaw could not develop this picture; choose DNG as the output"
+        ) from error
 
 
 def write_tiff(

@@ -28,9 +28,9 @@ from engines.media.raw_file import RawFacts
 # What a DNG source says of colour, lens correction and defaults, copied as it is. Profiles that
 # were embedded stay embedded; opcodes are right because the geometry is the source's.
 _CAMERA_TAGS = (
-    50721, 50722, 50723, 50724, 50725, 50726, 50727, 50730, 50731, 50732, 50734, 50735, 50736, 50778,
-    50779, 50931, 50932, 50936, 50937, 50938, 50939, 50940, 50941, 50942, 50964, 50965, 50981, 50982,
-    51107, 51108, 51109, 51110, 51112,
+    50721, 50722, 50723, 50724, 50725, 50726, 50727, 50730, 50731, 50732, 50734, 50735, 50736,
+    50778, 50779, 50931, 50932, 50936, 50937, 50938, 50939, 50940, 50941, 50942, 50964, 50965,
+    50981, 50982, 51107, 51108, 51109, 51110, 51112,
 )  # fmt: skip
 _PICTURE_TAGS = (50718, 50719, 50720, 51008, 51009, 51022)
 _THUMBNAIL = 256
@@ -156,6 +156,8 @@ def _write(
                 (530, 3, (1, 1)), (50970, 4, (2,)),
             ],
         )  # fmt: skip
+        opcodes = any(entry[0] in (51008, 51009, 51022) for entry in picture_tags)
+        neutral = tuple(Fraction(value).limit_denominator(1_000_000) for value in facts.neutral)
         first = [
             (254, 4, (1,)), (256, 4, (thumbnail.shape[1],)), (257, 4, (thumbnail.shape[0],)),
             (258, 3, (8, 8, 8)), (259, 3, (1,)), (262, 3, (2,)), (273, 4, (thumbnail_at,)),
@@ -165,9 +167,9 @@ def _write(
             (34665, 4, (_append_ifd(file, standard_entries(facts.exif)),)),
             *camera_entries(facts.exif, facts.orientation),
             (50706, 1, (1, 4, 0, 0)),
-            (50707, 1, (1, 3 if any(e[0] in (51008, 51009, 51022) for e in picture_tags) else 1, 0, 0)),
+            (50707, 1, (1, 3 if opcodes else 1, 0, 0)),
             (50708, 2, (*(facts.camera or "Unknown camera").encode("utf-8"), 0)),
-            (50728, 5, tuple(Fraction(value).limit_denominator(1_000_000) for value in facts.neutral)),
+            (50728, 5, neutral),
         ]  # fmt: skip
         if facts.exif.gps:
             first.append((34853, 4, (_append_ifd(file, facts.exif.gps),)))

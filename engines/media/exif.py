@@ -17,7 +17,7 @@ Entry = tuple[int, int, tuple[Any, ...]]  # tag, TIFF type (1 to 12), values
 
 logging.getLogger("exifread").setLevel(logging.CRITICAL)
 
-# Tags of the EXIF folder that stay true of a denoised copy (no maker note: its offsets would break).
+# Tags of the EXIF folder that stay true of a denoised copy; a maker note's offsets would break.
 _CARRIED = frozenset(
     [33434, 33437, 34850, 34855, 34864, 34865, 34866, 36867, 36868, 36880, 36881, 36882, 37377,
      37378, 37379, 37380, 37381, 37382, 37383, 37384, 37385, 37386, 37520, 37521, 37522, 41486,

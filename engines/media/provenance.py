@@ -15,7 +15,7 @@ _FOUND = re.compile(rb"<noisestudio:provenance>(.*?)</noisestudio:provenance>", 
 
 
 def to_xmp(provenance: Mapping[str, Any]) -> str:
-    """An XMP packet; Camera Raw's own noise reduction is set to off, as there is nothing left to do.
+    """An XMP packet; Camera Raw's own noise reduction is set to off: nothing is left to do.
 
     `provenance` holds engine, version, weights, parameters, measurements and the input's hash;
     never a path, a host's or a user's name.

@@ -280,8 +280,12 @@ def _refuse_other_sensors(raw: rawpy.RawPy, path: Path, dng: dict[str, Any]) -> 
         what = "has no Bayer mosaic"
     elif pattern.shape == (6, 6):
         what = "comes from an X-Trans sensor"
-    elif pattern.shape != (2, 2) or sorted(raw.color_desc.decode("ascii", "replace")) != sorted("RGBG"):
-        what = f"has another colour filter than Bayer's ({raw.color_desc.decode('ascii', 'replace')})"
+    elif pattern.shape != (2, 2) or sorted(raw.color_desc.decode("ascii", "replace")) != sorted(
+        "RGBG"
+    ):
+        what = (
+            f"has another colour filter than Bayer's ({raw.color_desc.decode('ascii', 'replace')})"
+        )
     elif dng.get("compression") == 34892:
         what = "is a lossy DNG"
     if what:
@@ -302,7 +306,9 @@ def _dng_tags(path: Path) -> dict[str, Any]:
                 "photometric": int(picture.photometric),
                 "compression": int(picture.compression),
                 "frames": sum(
-                    1 for page in mosaics if not page.subfiletype & 1 and page.shape == picture.shape
+                    1
+                    for page in mosaics
+                    if not page.subfiletype & 1 and page.shape == picture.shape
                 ),
             }
             tags = {tag.code: tag.value for tag in first.tags.values()}
@@ -401,7 +407,11 @@ def _cam_to_srgb(matrix: Matrix | None, given: NDArray[Any]) -> Matrix:
 def _crop(sizes: Any) -> tuple[int, int, int, int] | None:
     left, top = sizes.crop_left_margin - sizes.left_margin, sizes.crop_top_margin - sizes.top_margin
     inside = left >= 0 and top >= 0 and sizes.crop_width > 0 and sizes.crop_height > 0
-    if not inside or left + sizes.crop_width > sizes.width or top + sizes.crop_height > sizes.height:
+    if (
+        not inside
+        or left + sizes.crop_width > sizes.width
+        or top + sizes.crop_height > sizes.height
+    ):
         return None
     return left, top, sizes.crop_width, sizes.crop_height
 

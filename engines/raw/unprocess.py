@@ -13,15 +13,18 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 # XYZ -> camera under D65, as in the DNG tables of four common cameras (x 10000).
-_XYZ_TO_CAMERA = np.array(
-    [
-        [6446, -366, -864, -4436, 12204, 2513, -952, 2496, 6348],  # Canon EOS 5D Mark IV
-        [7034, -804, -1014, -4420, 12564, 2058, -851, 1994, 5758],  # Canon EOS 70D
-        [10405, -3755, -1270, -5461, 13787, 1793, -1040, 2015, 6785],  # Nikon D850
-        [5838, -1430, -246, -3497, 11477, 2297, -748, 1885, 5778],  # Sony A7S
-    ],
-    dtype=np.float64,
-).reshape(4, 3, 3) / 10000.0
+_XYZ_TO_CAMERA = (
+    np.array(
+        [
+            [6446, -366, -864, -4436, 12204, 2513, -952, 2496, 6348],  # Canon EOS 5D Mark IV
+            [7034, -804, -1014, -4420, 12564, 2058, -851, 1994, 5758],  # Canon EOS 70D
+            [10405, -3755, -1270, -5461, 13787, 1793, -1040, 2015, 6785],  # Nikon D850
+            [5838, -1430, -246, -3497, 11477, 2297, -748, 1885, 5778],  # Sony A7S
+        ],
+        dtype=np.float64,
+    ).reshape(4, 3, 3)
+    / 10000.0
+)
 _SRGB_TO_XYZ = np.array(
     [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750],
      [0.0193339, 0.1191920, 0.9503041]]
@@ -30,9 +33,9 @@ _SRGB_TO_XYZ = np.array(
 
 def decode_srgb(values: Floats) -> Floats:
     """sRGB-encoded [0, 1] -> linear light [0, 1]."""
-    return np.where(
-        values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4
-    ).astype(np.float32)
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4).astype(
+        np.float32
+    )
 
 
 def unprocess(rgb: Floats, random: np.random.Generator) -> Floats:

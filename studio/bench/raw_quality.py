@@ -85,7 +85,7 @@ def clean_sheet() -> NDArray[np.float32]:
 def add_noise(
     clean: NDArray[np.float32], gain: float, sigma: float, seed: int
 ) -> NDArray[np.float32]:
-    """Photons, read noise and whole digital numbers, clipped as a sensor does; in and out [0, 1]."""
+    """Photons, read noise and whole digital numbers, clipped as a sensor does; all in [0, 1]."""
     random = np.random.default_rng(seed)
     photons = random.poisson(clean.astype(np.float64) * SCALE / gain)
     raw = BLACK + gain * photons + random.normal(0.0, sigma, clean.shape)
@@ -119,9 +119,10 @@ def score(clean: NDArray[np.float32], found: NDArray[np.float32]) -> tuple[float
             b = np.clip(found[top : top + CROP, left : left + CROP], 0.0, 1.0).astype(np.float64)
             psnr.append(float(-10.0 * np.log10(np.mean((a - b) ** 2))))
             both = [pack(torch.from_numpy(x), "RGGB").numpy() for x in (a, b)]
+            planes = zip(*both, strict=True)
             ssim.append(
-                float(np.mean([structural_similarity(p, q, data_range=1.0) for p, q in zip(*both, strict=True)]))
-            )  # fmt: skip
+                float(np.mean([structural_similarity(p, q, data_range=1.0) for p, q in planes]))
+            )
     return float(np.mean(psnr)), float(np.mean(ssim))
 
 

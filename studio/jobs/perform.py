@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import os
@@ -257,10 +258,8 @@ def _sentence(error: Exception, task: Task) -> str:
 
 def _forget_peak() -> None:
     """Let the kernel measure this job's peak alone (Linux; elsewhere it is the process's)."""
-    try:
+    with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass
 
 
 def _peak_mb() -> float | None:

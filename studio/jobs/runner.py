@@ -118,7 +118,9 @@ class Runner:
 
         def cancelled() -> bool:
             nonlocal looked, asked
-            if time.monotonic() - looked >= _LOOK_EVERY:  # the request may come from another process
+            if (
+                time.monotonic() - looked >= _LOOK_EVERY
+            ):  # the request may come from another process
                 looked = time.monotonic()
                 asked = self._store.cancel_requested(job.id)
             return asked or self._stop.is_set() or job.id in self._cancelled

@@ -1,4 +1,4 @@
-"""`Studio`: what page, command line and API call. Every call on somebody's things takes the owner."""
+"""`Studio`: what page, command line and API call. Calls on somebody's things take the owner."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from pydantic import ValidationError
 from db.database import DatabaseError, open_database
 from engines import registry
 from engines.base import UserError
-from engines.weights import ModelFile
 from studio.config import Settings
 from studio.jobs.executor import InlineExecutor, WorkerExecutor
 from studio.jobs.perform import validation_sentence
@@ -196,7 +195,9 @@ class Studio:
         before = self.store.newest_batch(owner, key)
         if before and len(before) == len(inputs) and any(not _is_done(job) for job in before):
             for job in before:
-                if job.state in ("failed", "cancelled") or (job.state == "done" and not _is_done(job)):
+                if job.state in ("failed", "cancelled") or (
+                    job.state == "done" and not _is_done(job)
+                ):
                     self.store.requeue(owner, job.id)
             self._runner.wake()
             return [job.id for job in before]
@@ -317,7 +318,7 @@ class Studio:
         )
 
     def clean(self) -> int:
-        """Remove what can be made again (logs, temporary files); returns the bytes that were freed."""
+        """Remove what can be made again (logs, temporary files); returns the bytes freed."""
         freed = 0
         for folder in (self.settings.temporary, self.settings.cache / "logs"):
             if folder.is_dir():

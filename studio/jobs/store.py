@@ -1,4 +1,4 @@
-"""Every transaction on jobs, sessions and artifacts. All that a visitor can reach takes the owner."""
+"""Every transaction on jobs, sessions and artifacts. What a visitor can reach takes the owner."""
 
 from __future__ import annotations
 
@@ -154,8 +154,8 @@ class Store:
                     source=job.source,
                 )
                 row.artifacts = [
-                    ArtifactRow(owner=owner, role="input", kind=job.kind, path=str(path), position=n,
-                                bytes=path.stat().st_size if path.is_file() else 0)
+                    ArtifactRow(owner=owner, role="input", kind=job.kind, path=str(path),
+                                position=n, bytes=path.stat().st_size if path.is_file() else 0)
                     for n, path in enumerate(job.inputs)
                 ]  # fmt: skip
                 session.add(row)
@@ -206,7 +206,9 @@ class Store:
         with self._factory() as session:
             return [JobView.of(row) for row in session.scalars(query)]
 
-    def counts(self, owner: str, session_id: str | None = None, batch: str | None = None) -> dict[str, int]:
+    def counts(
+        self, owner: str, session_id: str | None = None, batch: str | None = None
+    ) -> dict[str, int]:
         """How many of the owner's jobs are in each state."""
         query = select(JobRow.state, func.count()).where(JobRow.owner == owner)
         if session_id is not None:
@@ -321,7 +323,10 @@ class Store:
                     update(JobRow)
                     .where(JobRow.number == row.number, JobRow.state == "queued")
                     .values(
-                        state="running", started=now(), attempts=JobRow.attempts + 1, text="starting"
+                        state="running",
+                        started=now(),
+                        attempts=JobRow.attempts + 1,
+                        text="starting",
                     )
                     .returning(JobRow.number)
                 ).first()
@@ -402,7 +407,9 @@ class Store:
     def unfinished(self) -> list[Unfinished]:
         """Jobs that were running when a studio stopped without saying so."""
         with self._factory() as session:
-            rows = session.scalars(select(JobRow).where(JobRow.state.in_(("running", "interrupted"))))
+            rows = session.scalars(
+                select(JobRow).where(JobRow.state.in_(("running", "interrupted")))
+            )
             return [
                 Unfinished(r.id, r.session_id, tuple((Path(a), Path(b)) for a, b in r.moving))
                 for r in rows

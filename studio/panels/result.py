@@ -74,7 +74,9 @@ class _Figure:
 
 def plain_reading(measurements: Mapping[str, tuple[float, str]]) -> Reading:
     """All measurements in a table, for engines whose tab says nothing more of them."""
-    rows = [Row(name.replace("_", " "), value, unit) for name, (value, unit) in measurements.items()]
+    rows = [
+        Row(name.replace("_", " "), value, unit) for name, (value, unit) in measurements.items()
+    ]
     return Reading("Measured", (), None, rows)
 
 

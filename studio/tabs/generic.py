@@ -18,7 +18,6 @@ from engines.base import Engine, UserError
 from studio.forms import Form, ModelChoices
 from studio.inbox import Inbox
 from studio.jobs.service import Studio
-from studio.markup import plural
 from studio.panels.files import FilesPanel
 from studio.panels.result import Reading, ResultPanel, plain_reading
 from studio.scene import Scene, tab_id

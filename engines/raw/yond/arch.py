@@ -93,7 +93,9 @@ class GuidedResUnet(nn.Module):
     def receptive_radius(self) -> int:
         """Packed pixels beyond which the input has no influence on an output pixel."""
         detail = 2 if self.noise_units else 0
-        blocks = sum(2 * (2 if level + 1 < self.levels else 1) << level for level in range(self.levels))
+        blocks = sum(
+            2 * (2 if level + 1 < self.levels else 1) << level for level in range(self.levels)
+        )
         halvings = sum(1 << level for level in range(self.levels - 1))
         return detail + 1 + blocks + halvings + self.multiple
 
@@ -145,7 +147,11 @@ class GuidedResUnet(nn.Module):
         for name, module in self.named_modules():
             if not isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 continue
-            fan = module.weight[0].numel() if isinstance(module, nn.Conv2d) else module.weight.shape[0]
+            fan = (
+                module.weight[0].numel()
+                if isinstance(module, nn.Conv2d)
+                else module.weight.shape[0]
+            )
             with torch.no_grad():
                 module.weight.normal_(0.0, math.sqrt(1.0 / fan), generator=generator)
                 if module.bias is not None:

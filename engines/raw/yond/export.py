@@ -91,7 +91,9 @@ def export(
     writers: dict[str, Callable[[], None]] = {
         "dng": lambda: add(mosaic_dng, "raw", "Denoised mosaic DNG"),
         "linear-dng": lambda: add(_linear(what, mosaic, extras, job), "raw", "Linear DNG"),
-        "tiff": lambda: add(_tiff(what, mosaic_dng, stops, provenance, job), "image", "16-bit TIFF"),
+        "tiff": lambda: add(
+            _tiff(what, mosaic_dng, stops, provenance, job), "image", "16-bit TIFF"
+        ),
         "jpeg": lambda: add(_jpeg(what, mosaic_dng, stops, provenance, job), "image", "JPEG"),
     }
     for form in dict.fromkeys(params.output):

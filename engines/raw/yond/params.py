@@ -31,7 +31,7 @@ class YondParams(Params):
     exposure: float | None = option(
         None,
         title="Preview exposure",
-        description="Brightness of the comparison, TIFF and JPEG; empty is automatic, DNG keeps its own",
+        description="Brightness of comparison, TIFF, JPEG; empty is automatic, DNG keeps its own",
         unit="EV",
         ge=-5.0,
         le=8.0,

@@ -101,4 +101,3 @@ def _notes(facts: RawFacts) -> list[str]:
             "The file says that noise reduction was already applied; a lower strength may do"
         )
     return notes
-

@@ -88,15 +88,14 @@ class SnrNetRecipe:
         shares = np.array([np.sqrt(p.pixels.shape[0] * p.pixels.shape[1]) for p in self._photos])
         shares = shares / shares.sum()
         while True:
-            made = [
-                self._example(self._patch(random, int(random.choice(len(shares), p=shares))), random,
-                              generator)
-                for _ in range(self.batch)
-            ]  # fmt: skip
-            noisy, clean, t = (list(part) for part in zip(*made, strict=True))
+            made: list[tuple[Tensor, Tensor, float]] = []
+            for _ in range(self.batch):
+                clean = self._patch(random, int(random.choice(len(shares), p=shares)))
+                made.append(self._example(clean, random, generator))
+            noisy, target, t = (list(part) for part in zip(*made, strict=True))
             yield {
                 "noisy": torch.stack(noisy),
-                "clean": torch.stack(clean),
+                "clean": torch.stack(target),
                 "t": torch.tensor(t, dtype=torch.float32),
             }
 
@@ -113,7 +112,9 @@ class SnrNetRecipe:
         random = np.random.default_rng(5)
         generator = torch.Generator().manual_seed(5)
         device = next(network.parameters()).device
-        clean_patches = [self._held_crop(photo, 2 * 96, random) for photo in self._held for _ in (0, 1)]
+        clean_patches = [
+            self._held_crop(photo, 2 * 96, random) for photo in self._held for _ in (0, 1)
+        ]
         figures: dict[str, float] = {}
         rows: list[NDArray[np.uint8]] = []
         for name, share, ratio in (
@@ -130,7 +131,9 @@ class SnrNetRecipe:
                 before += float((noisy - clean).square().mean() / t**2)
                 after += float((out - clean).square().mean() / t**2)
                 if number == 2:
-                    rows.append(np.concatenate([_show(part) for part in (noisy, out, clean)], axis=1))
+                    rows.append(
+                        np.concatenate([_show(part) for part in (noisy, out, clean)], axis=1)
+                    )
             figures[name] = float(10.0 * np.log10(before / after))
         cv2.imwrite(str(figure), np.concatenate(rows, axis=0)[:, :, ::-1])
         return figures
@@ -238,5 +241,10 @@ def _show(planes: Tensor) -> NDArray[np.uint8]:
 def small() -> SnrNetRecipe:
     """16 channels over four levels, 0.70 M weights, 80 kFLOP a packed pixel."""
     return SnrNetRecipe(
-        "yond-snrnet-small", "YOND SNR-Net, small (16 channels)", nf=16, levels=4, batch=16, patch=48
+        "yond-snrnet-small",
+        "YOND SNR-Net, small (16 channels)",
+        nf=16,
+        levels=4,
+        batch=16,
+        patch=48,
     )

@@ -72,7 +72,7 @@ def test_foreign_files_are_refused_with_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"does not fit YOND SNR-Net: it lacks conv2.conv1.bias"):
         weights.convert(tmp_path / "partial.safetensors", tmp_path / "x.safetensors")
     (tmp_path / "evil.pth").write_bytes(b"cos\nsystem\n(S'touch pwned'\ntR.")
-    with pytest.raises(UserError, match="cannot|can be read safely"):
+    with pytest.raises(UserError, match="can be read safely"):
         weights.convert(tmp_path / "evil.pth", tmp_path / "x.safetensors")
     assert not list(tmp_path.glob("x.safetensors*"))
 
