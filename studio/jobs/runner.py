@@ -41,7 +41,7 @@ class Runner:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._ready = threading.Event()
-        self._current: str | None = None
+        self._failure: Exception | None = None
         self._cancelled: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
 
@@ -51,9 +51,15 @@ class Runner:
         return self._lock.is_locked
 
     def start(self) -> None:
-        """Start the thread; returns once it is known who runs the queue."""
+        """Start the thread; returns once it is known who runs the queue.
+
+        Raises:
+            Exception: whatever kept the queue from starting.
+        """
         self._thread.start()
         self._ready.wait()
+        if self._failure is not None:
+            raise self._failure
 
     def stop(self) -> None:
         """End the running job (it is interrupted, and goes on at the next start) and the thread."""
@@ -72,6 +78,15 @@ class Runner:
         self._cancelled.add(job_id)
 
     def _run(self) -> None:
+        try:
+            self._loop()
+        except Exception as error:
+            if self._ready.is_set():
+                raise
+            self._failure = error
+            self._ready.set()
+
+    def _loop(self) -> None:
         recovered = False
         while not self._stop.is_set():
             try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,7 +75,7 @@ class Store:
         self._factory = factory
 
     @contextmanager
-    def _write(self) -> Iterator[Session]:
+    def _write(self) -> Generator[Session]:
         with self._factory.begin() as session:
             yield session
 
@@ -104,7 +104,7 @@ class Store:
             .order_by(SessionRow.updated.desc())
         )
         with self._factory() as session:
-            return [SessionView.of(row, jobs) for row, jobs in session.execute(query).tuples()]
+            return [SessionView.of(row, jobs) for row, jobs in session.execute(query)]
 
     def rename_session(self, owner: str, session_id: str, name: str) -> None:
         """Give a session another name."""
@@ -216,7 +216,8 @@ class Store:
         if batch is not None:
             query = query.where(JobRow.batch == batch)
         with self._factory() as session:
-            return dict(session.execute(query.group_by(JobRow.state)).tuples().all())
+            found = session.execute(query.group_by(JobRow.state))
+            return dict(found.all())
 
     def queue(self, owner: str) -> QueueView:
         """What runs and waits, as far as it is this owner's."""
@@ -225,7 +226,7 @@ class Store:
             mine = select(func.count(), func.min(JobRow.number)).where(
                 JobRow.owner == owner, JobRow.state.in_(WAITING)
             )
-            waiting, first = session.execute(mine).one().tuple()
+            waiting, first = session.execute(mine).one()
             ahead = 0
             if waiting and not running:
                 others = select(func.count(func.distinct(JobRow.owner))).where(
@@ -443,7 +444,7 @@ class Store:
         """(session, job) of every job that is done."""
         with self._factory() as session:
             query = select(JobRow.session_id, JobRow.id).where(JobRow.state == "done")
-            return set(session.execute(query).tuples())
+            return {(session_id, job_id) for session_id, job_id in session.execute(query)}
 
     def waiting(self, owner: str) -> int:
         """Jobs of an owner that are neither finished nor running."""
