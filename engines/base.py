@@ -77,11 +77,16 @@ class Output:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture to look at (PNG or JPEG inside `Job.workspace`); `alt` says it in words."""
+    """A picture to look at (PNG or JPEG inside `Job.workspace`).
+
+    `alt` says it in words; `chart` is a drawing of dark ink on light paper, which a dark page may
+    show inverted.
+    """
 
     path: Path
     label: str
     alt: str
+    chart: bool = False
 
 
 @dataclass(frozen=True)

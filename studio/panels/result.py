@@ -70,6 +70,7 @@ class _Figure:
     name: str
     label: str
     alt: str
+    chart: bool
 
 
 def plain_reading(measurements: Mapping[str, tuple[float, str]]) -> Reading:
@@ -175,7 +176,13 @@ class _Shown:
         self.created = job.created
         self.notes = job.notes
         self.figures = [
-            _Figure(figure.id, figure.name, figure.label, str(figure.facts.get("alt", "")))
+            _Figure(
+                figure.id,
+                figure.name,
+                figure.label,
+                str(figure.facts.get("alt", "")),
+                bool(figure.facts.get("chart")),
+            )
             for figure in job.figures
         ]
 

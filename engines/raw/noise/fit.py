@@ -72,7 +72,7 @@ def fit_line(means: Array, variances: Array, shape: float) -> Line | None:
         rest = 1.0 - flat
         reach = float(np.clip((rest @ np.maximum(place, 0.0)) / max(rest.sum(), 1e-9), 0.1, 2.0))
         old = slope, floor
-        slope, floor = _weighted(means, variances, flat / line**2)
+        slope, floor = weighted_line(means, variances, flat / line**2)
         line = np.maximum(slope * means + floor, tiny)
         if abs(slope - old[0]) <= 1e-5 * abs(slope) and abs(floor - old[1]) <= 1e-5 * abs(floor):
             break
@@ -90,14 +90,14 @@ def _start(means: Array, variances: Array) -> tuple[float, float]:
     groups = np.array_split(np.argsort(means), min(_BINS, means.size // 4))
     centre = np.array([means[group].mean() for group in groups])
     low = np.array([np.quantile(variances[group], _FIRST_QUANTILE) for group in groups])
-    slope, floor = _weighted(centre, low, 1.0 / np.maximum(low, 1e-12) ** 2)
+    slope, floor = weighted_line(centre, low, 1.0 / np.maximum(low, 1e-12) ** 2)
     if slope < 0.0 or floor < 0.0:
         ratio = float(np.median(low / np.maximum(centre, 1e-9)))
         return (ratio, 0.0) if floor < 0.0 < ratio else (0.0, float(np.median(low)))
     return slope, floor
 
 
-def _weighted(x: Array, y: Array, weight: Array) -> tuple[float, float]:
+def weighted_line(x: Array, y: Array, weight: Array) -> tuple[float, float]:
     """Slope and intercept of weighted least squares; a flat line where x has no span."""
     total = float(weight.sum())
     mean_x, mean_y = float(weight @ x) / total, float(weight @ y) / total

@@ -40,7 +40,12 @@ class Denoised:
 
 
 def denoise(
-    planes: Tensor, scale: float, network: GuidedResUnet, params: YondParams, job: Job
+    planes: Tensor,
+    scale: float,
+    network: GuidedResUnet,
+    params: YondParams,
+    job: Job,
+    clip: float = 1.0,
 ) -> Denoised:
     """Run one or two passes of YOND.
 
@@ -50,8 +55,9 @@ def denoise(
         network: SNR-Net in evaluation mode.
         params: strength, passes, tile, and K and sigma where the person gave them.
         job: gets progress from 5 to 85 of 100; cancels at every tile.
+        clip: level at which the sensor clips, in the units of `planes`.
     """
-    first = estimate_self(planes, scale)
+    first = estimate_self(planes, scale, clip)
     if params.K is not None and params.sigma is not None:
         first = first.by_hand(params.K, params.sigma)
     tiles = plan(planes.shape[1], planes.shape[2], params.tile)
@@ -66,7 +72,6 @@ def denoise(
         job.progress(5 + 80 * done / total, 100, f"denoising, tile {done + 1} of {total}")
         done += 1
 
-    notes = list(first.reasons)
     last = first
     if passes == 2:
         pairs = [
@@ -75,9 +80,10 @@ def denoise(
                 planes, some, network, Noise(first.K, first.sigma), scale, 1.0, step
             )
         ]
-        last = estimate_pair(pairs, scale, first)
+        last = estimate_pair(pairs, scale, first, clip)
     noise = Noise(last.K, last.sigma)
     level = noise_level(noise, scale)
+    notes = list(last.reasons)
     if not T_RANGE[0] <= level <= T_RANGE[1]:
         notes.append("The noise is outside the range that the network was trained on")
     out = torch.empty_like(planes)

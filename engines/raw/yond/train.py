@@ -28,11 +28,10 @@ from torch import Tensor, nn
 from engines.raw.unprocess import unprocess
 from engines.raw.yond.arch import GuidedResUnet
 from engines.raw.yond.checkpoint import SPEC
+from engines.raw.yond.pipeline import T_FACTOR
 from engines.training.loop import Batch, TrainConfig
 from engines.training.photos import PACKAGES, Photo, photos
 from kernels.anscombe import BiasTable, bias_table, forward, stabilise
-
-T_FACTOR = 1.03  # spread of the bias-corrected transform over most of its range, against 1
 
 _HELD_OUT = ("wallpapers-Path", "Lichen-Branches", "Bridge_by", "wallpapers-Grey")
 _ZOOMS = ((1.0, 0.45), (1.5, 0.25), (2.0, 0.30))  # further reduction of a photo, share of patches

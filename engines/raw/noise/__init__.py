@@ -1,0 +1,1 @@
+"""What a sensor's noise is, read from the picture itself."""
