@@ -73,9 +73,12 @@ class InvertEngine:
         path.write_text(text + {"none": "", "dot": ".", "mark": "!"}[params.end], encoding="utf-8")
         return Result(
             outputs=[Output(path, "document", "inverted text", primary=True)],
-            measurements={"characters": Measurement(len(text)), "wait": Measurement(params.seconds, "s")},
+            measurements={
+                "characters": Measurement(len(text)),
+                "wait": Measurement(params.seconds, "s"),
+            },
             notes=["The text was read from its end"],
-        )  # fmt: skip
+        )
 
 
 class CrashParams(Params):
