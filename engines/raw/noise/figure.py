@@ -33,7 +33,7 @@ def draw_noise_figure(path: Path, first: NoiseEstimate, last: NoiseEstimate | No
     """
     shown = last if last is not None else first
     canvas = _Canvas(*_extent(shown))
-    canvas.axes("mean above black (DN)", "variance (DN²)")
+    canvas.axes("mean above black (DN)", "variance (DN^2)")
     order = np.argsort(shown.flat)
     for mean, variance, flat in zip(
         shown.means[order], shown.variances[order], shown.flat[order], strict=True
