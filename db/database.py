@@ -1,91 +1,147 @@
-"""Opening the database: pragmas, migrations, a backup before each, refusal of a newer one."""
+"""Opening the database: pragmas, migrations, a backup before each, refusal of a newer one.
+
+SQLite as Python drives it begins a transaction at the first change only. Here every transaction
+begins when it says so: what only reads sees one state of the data, what writes (`writing`) holds
+the write lock from its start, so it waits for its turn instead of failing half-way with "database
+is locked", and what it has read stays true until it commits. Tables change in transactions too.
+"""
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from collections.abc import Generator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, create_engine, event, make_url
+from filelock import FileLock
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool, Pool
 
 _MIGRATIONS = Path(__file__).resolve().parent / "migrations"
+_PATIENCE = 30.0  # seconds that a transaction waits for its turn to write
+_BEGIN = "studio_begin"  # execution option: SQLite's word for the kind of transaction
 
 
 class DatabaseError(Exception):
     """The database cannot be used; one sentence."""
 
 
-def open_database(url: str) -> sessionmaker[Session]:
+def open_database(url: str | URL) -> sessionmaker[Session]:
     """Connect, migrate to the newest revision, return the session factory.
 
     Raises:
         DatabaseError: it was written by a newer release, or cannot be opened.
     """
-    engine = connect(url)
+    parsed = make_url(url)
     try:
-        migrate(engine)
-    except sqlite3.Error as error:
-        raise DatabaseError(f"The database cannot be opened: {error}") from error
-    return sessionmaker(engine, expire_on_commit=False)
+        with _alone(parsed):
+            _migrate(parsed)
+        return sessionmaker(connect(parsed), expire_on_commit=False)
+    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise DatabaseError(
+            f"The database cannot be opened; check its place and its disk: {reason}"
+        ) from error
 
 
-def connect(url: str) -> Engine:
+def close_database(factory: sessionmaker[Session]) -> None:
+    """Close the connections that nobody uses; a session that is opened later makes new ones."""
+    bind = factory.kw["bind"]
+    assert isinstance(bind, Engine)
+    bind.dispose()
+
+
+@contextmanager
+def writing(factory: sessionmaker[Session]) -> Generator[Session]:
+    """A session whose transaction may write; commits at the end, rolls back on an exception."""
+    with factory.begin() as session:
+        session.connection(execution_options={_BEGIN: "IMMEDIATE"})
+        yield session
+
+
+def connect(url: str | URL, *, foreign_keys: bool = True, pool: type[Pool] | None = None) -> Engine:
     """An engine whose SQLite connections use WAL, enforce foreign keys and wait for a lock."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True)
-    if parsed.database:
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, connect_args={"timeout": 30})
+        return create_engine(parsed, poolclass=pool, pool_pre_ping=True)
+    engine = create_engine(parsed, poolclass=pool, connect_args={"timeout": _PATIENCE})
 
-    def set_pragmas(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    def prepare(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None  # the driver begins nothing by itself
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
         cursor.execute("PRAGMA synchronous = FULL")  # a recorded result survives a power cut
         cursor.close()
 
-    event.listen(engine, "connect", set_pragmas)
+    event.listen(engine, "connect", prepare)
+    event.listen(engine, "begin", _begin)
     return engine
 
 
-def migrate(engine: Engine) -> None:
+def _begin(connection: Connection) -> None:
+    kind = connection.get_execution_options().get(_BEGIN, "DEFERRED")
+    connection.exec_driver_sql(f"BEGIN {kind}")
+
+
+@contextmanager
+def _alone(url: URL) -> Generator[None]:
+    """Two processes that make the same new SQLite file would meet while it is turned to WAL."""
+    if url.get_backend_name() != "sqlite" or not url.database:
+        yield
+        return
+    file = Path(url.database)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(file.with_name(f"{file.name}.lock")):
+        yield
+
+
+def _migrate(url: URL) -> None:
     """Bring the tables to the newest revision, keeping a copy of an SQLite file before a change.
 
-    Raises:
-        DatabaseError: the revision is unknown, so a newer release wrote it.
+    All or nothing. Foreign keys are off meanwhile and checked at the end: SQLite alters a table by
+    copying it and dropping the old one, which would take along every row that refers to it.
     """
     config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     script = ScriptDirectory.from_config(config)
-    known = {revision.revision for revision in script.walk_revisions()}
-    head = script.get_current_head()
-    with engine.connect() as connection:
+    engine = connect(url, foreign_keys=False, pool=NullPool)
+    with engine.connect().execution_options(**{_BEGIN: "IMMEDIATE"}) as connection:
         current = MigrationContext.configure(connection).get_current_revision()
-        if current == head:
+        if current == script.get_current_head():
             return
-        if current is not None and current not in known:
-            raise DatabaseError(
-                f"This database was written by a newer Noise Studio (revision {current}); "
-                "update the studio, or choose another STUDIO_HOME"
-            )
         if current is not None:
-            _back_up(engine, current)
+            if current not in {revision.revision for revision in script.walk_revisions()}:
+                raise DatabaseError(
+                    f"This database was written by a newer Noise Studio (revision {current}); "
+                    "update the studio, or choose another STUDIO_HOME"
+                )
+            _back_up(url, current)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        if connection.dialect.name == "sqlite":
+            broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+            if broken is not None:
+                raise DatabaseError(
+                    f"The database could not be brought up to date and stays as it was; a row of "
+                    f"{broken[0]} refers to nothing"
+                )
         connection.commit()
 
 
-def _back_up(engine: Engine, revision: str) -> None:
-    database = engine.url.database
-    if engine.dialect.name != "sqlite" or not database:
+def _back_up(url: URL, revision: str) -> None:
+    if url.get_backend_name() != "sqlite" or not url.database:
         return
-    copy = Path(database).with_name(f"{Path(database).stem}.{revision}.backup.db")
-    with sqlite3.connect(database) as source, sqlite3.connect(copy) as target:
+    file = Path(url.database)
+    partial = file.with_name(f"{file.stem}.{revision}.partial")
+    with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(partial)) as target:
         source.backup(target)
+    os.replace(partial, file.with_name(f"{file.stem}.{revision}.backup.db"))

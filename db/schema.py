@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import secrets
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -13,6 +15,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 JobState = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 FINISHED: tuple[JobState, ...] = ("done", "failed", "cancelled")
 WAITING: tuple[JobState, ...] = ("queued", "interrupted")
+UNFINISHED: tuple[JobState, ...] = ("running", "interrupted")  # what a start queues again
 Role = Literal["input", "output", "figure", "before", "after", "thumbnail"]
 
 
@@ -32,9 +35,58 @@ class UtcTime(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Every stored time is of one zone, so that they compare."""
+        return value.astimezone(UTC) if value is not None else None
+
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Add the zone that every stored time has."""
         return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+
+
+class FilePath(TypeDecorator[str]):
+    """A path as `os` gives it, also one whose bytes are no UTF-8 (old cards, other systems).
+
+    Python holds such bytes as lone surrogates, which no database takes; they are kept as
+    "bytes:" and hexadecimal digits. A path here is absolute, so nothing else begins like that.
+    """
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Escape what is no text."""
+        if value is None or not _NO_TEXT.search(value):
+            return value
+        return _ESCAPED + os.fsencode(value).hex()
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        """The path as `os` takes it."""
+        if value is None or not value.startswith(_ESCAPED):
+            return value
+        return os.fsdecode(bytes.fromhex(value.removeprefix(_ESCAPED)))
+
+
+class Words(TypeDecorator[str]):
+    """Text for people: cut to the column's length, without what no database takes.
+
+    A file name in a sentence may hold bytes that are no text (see `FilePath`).
+    """
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, length: int | None = None) -> None:
+        super().__init__(length)
+        self.length = length
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Make it fit."""
+        return None if value is None else _NO_TEXT.sub("\ufffd", value)[: self.length]
+
+
+_ESCAPED = "bytes:"
+_NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 
 
 class Base(DeclarativeBase):
@@ -50,7 +102,7 @@ class SessionRow(Base):
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
     owner: Mapped[str] = mapped_column(String(80), index=True)
-    name: Mapped[str] = mapped_column(String(200))
+    name: Mapped[str] = mapped_column(Words(200))
     created: Mapped[datetime] = mapped_column(default=now)
     updated: Mapped[datetime] = mapped_column(default=now)
     jobs: Mapped[list[JobRow]] = relationship(
@@ -65,7 +117,8 @@ class JobRow(Base):
     __table_args__ = (
         Index("ix_jobs_owner_number", "owner", "number"),
         Index("ix_jobs_session_number", "session_id", "number"),
-        Index("ix_jobs_state_number", "state", "number"),
+        Index("ix_jobs_state_owner_number", "state", "owner", "number"),  # whose turn is it
+        Index("ix_jobs_owner_started", "owner", "started"),  # when was it last
     )
 
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
@@ -79,12 +132,12 @@ class JobRow(Base):
     state: Mapped[str] = mapped_column(String(12), default="queued")
     done: Mapped[float] = mapped_column(default=0.0)
     total: Mapped[float] = mapped_column(default=0.0)
-    text: Mapped[str] = mapped_column(String(300), default="")
-    error: Mapped[str | None]
+    text: Mapped[str] = mapped_column(Words(300), default="")
+    error: Mapped[str | None] = mapped_column(Words)
     device: Mapped[str] = mapped_column(String(20), default="auto")
     seed: Mapped[int] = mapped_column(BigInteger, default=0)
     attempts: Mapped[int] = mapped_column(default=0)
-    out_dir: Mapped[str | None]
+    out_dir: Mapped[str | None] = mapped_column(FilePath)
     source: Mapped[str] = mapped_column(String(8), default="page")
     cancel_requested: Mapped[bool] = mapped_column(default=False)
     created: Mapped[datetime] = mapped_column(default=now)
@@ -95,7 +148,7 @@ class JobRow(Base):
     versions: Mapped[dict[str, Any]] = mapped_column(default=dict)
     models: Mapped[dict[str, Any]] = mapped_column(default=dict)
     notes: Mapped[list[Any]] = mapped_column(default=list)
-    moving: Mapped[list[Any]] = mapped_column(default=list)
+    moving: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))  # see delivery.py
     session: Mapped[SessionRow] = relationship(back_populates="jobs")
     artifacts: Mapped[list[ArtifactRow]] = relationship(
         back_populates="job",
@@ -123,8 +176,8 @@ class ArtifactRow(Base):
     owner: Mapped[str] = mapped_column(String(80))
     role: Mapped[str] = mapped_column(String(12))
     kind: Mapped[str] = mapped_column(String(12))
-    label: Mapped[str] = mapped_column(String(200), default="")
-    path: Mapped[str] = mapped_column(index=True)
+    label: Mapped[str] = mapped_column(Words(200), default="")
+    path: Mapped[str] = mapped_column(FilePath, index=True)
     sha256: Mapped[str] = mapped_column(String(64), default="")
     bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     facts: Mapped[dict[str, Any]] = mapped_column(default=dict)
@@ -156,7 +209,7 @@ class PresetRow(Base):
     id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
     owner: Mapped[str] = mapped_column(String(80), index=True)
     engine: Mapped[str] = mapped_column(String(80))
-    name: Mapped[str] = mapped_column(String(200))
+    name: Mapped[str] = mapped_column(Words(200))
     params: Mapped[dict[str, Any]]
     created: Mapped[datetime] = mapped_column(default=now)
 
@@ -172,6 +225,6 @@ class ModelRow(Base):
     source: Mapped[str]
     licence: Mapped[str]
     sha256: Mapped[str] = mapped_column(String(64))
-    path: Mapped[str]
+    path: Mapped[str] = mapped_column(FilePath)
     bytes: Mapped[int] = mapped_column(BigInteger)
     added: Mapped[datetime] = mapped_column(default=now)

@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -164,7 +165,7 @@ def read_model(path: Path, model_id: str, state: State) -> ModelFile:
         licence=str(card.get("licence", "as the source says")),
         source=str(card.get("source", "")),
         path=path,
-        sha256=sha256_of(path),
+        sha256=_sha256_as_of(path, path.stat().st_mtime_ns, path.stat().st_size),
         bytes=path.stat().st_size,
         config=json.loads(metadata.get("config", "{}")),
         card=card,
@@ -175,6 +176,12 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file as lower-case hex, read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _sha256_as_of(path: Path, _changed: int, _bytes: int) -> str:
+    """Every job and every look at the models asks; a file is read again once it has changed."""
+    return sha256_of(path)
 
 
 def save_safetensors(path: Path, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:

@@ -64,8 +64,8 @@ def zip_stream(members: Sequence[Member]) -> Iterator[bytes]:
 def _free_name(name: str, taken: set[str]) -> str:
     path = PurePath(name)
     number, free = 1, name
-    while free in taken:
+    while free.casefold() in taken:  # they may be unpacked where A.dng and a.dng are one file
         number += 1
         free = f"{path.stem}-{number}{path.suffix}"
-    taken.add(free)
+    taken.add(free.casefold())
     return free

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from platformdirs import user_data_path
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
 
 VERSION = "0.1.0"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -53,7 +56,7 @@ class Settings:
         if home is None and space and os.access("/data", os.W_OK):
             home = "/data"
         settings = cls(
-            home=Path(home) if home else user_data_path("noise-studio", appauthor=False),
+            home=Path(home or user_data_path("noise-studio", appauthor=False)),
             database_url=os.environ.get("STUDIO_DATABASE_URL", ""),
             device=os.environ.get("STUDIO_DEVICE", "auto"),
             space=space,
@@ -67,7 +70,9 @@ class Settings:
                 max_waiting_jobs=20,
             )
         given = {name: value for name, value in overrides.items() if value is not None}
-        return replace(settings, **given)
+        settings = replace(settings, **given)
+        # Every stored path begins with it, and the next start may be in another folder.
+        return replace(settings, home=settings.home.expanduser().absolute())
 
     @property
     def shared(self) -> bool:
@@ -75,9 +80,11 @@ class Settings:
         return self.space or self.share or self.auth is not None or self.host not in LOOPBACK
 
     @property
-    def url(self) -> str:
+    def url(self) -> str | URL:
         """SQLAlchemy URL of the database."""
-        return self.database_url or f"sqlite:///{self.home / 'studio.db'}"
+        from sqlalchemy import URL  # takes longer than all of `--help`
+
+        return self.database_url or URL.create("sqlite", database=str(self.home / "studio.db"))
 
     @property
     def outputs(self) -> Path:

@@ -10,7 +10,6 @@ import mimetypes
 import re
 import secrets
 from collections.abc import Iterator
-from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -18,7 +17,7 @@ from urllib.parse import quote, urlsplit
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import Request, cookie_parser
 from starlette.responses import (
     FileResponse,
     JSONResponse,
@@ -114,8 +113,10 @@ class VisitorMiddleware:
 
 def visitor_token(cookies: str) -> str | None:
     """The visitor's token in a Cookie header, if it is one of ours by its form."""
-    morsel = SimpleCookie(cookies).get(COOKIE)
-    return morsel.value if morsel is not None and _TOKEN.fullmatch(morsel.value) else None
+    # Read as starlette reads them: http.cookies gives up at the first odd one, which another server
+    # on this machine may have set.
+    token = cookie_parser(cookies).get(COOKIE, "")
+    return token if _TOKEN.fullmatch(token) else None
 
 
 def _with_cookie(headers: list[tuple[bytes, bytes]], token: str) -> list[tuple[bytes, bytes]]:

@@ -13,12 +13,12 @@ import os
 import re
 import secrets
 import shutil
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from engines.base import UserError
+from studio.workspace import printable, remove_tree, safe_name, uploads_lock
 
 _FOLDER = "chosen"
 _TAB = re.compile(r"[a-z0-9-]{1,40}")
@@ -35,7 +35,7 @@ class Chosen:
     @property
     def key(self) -> str:
         """Names the file to the page without telling its folder."""
-        return hashlib.sha256(str(self.path).encode()).hexdigest()[:16]
+        return hashlib.sha256(os.fsencode(self.path)).hexdigest()[:16]
 
 
 class Inbox:
@@ -43,7 +43,6 @@ class Inbox:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._lock = threading.Lock()
 
     def files(self, session_id: str, tab: str) -> list[Chosen]:
         """What is chosen, in the order in which it was; files that are gone are left out."""
@@ -53,23 +52,30 @@ class Inbox:
         """Move uploaded files out of Gradio's cache into the session's folder.
 
         Raises:
-            UserError: a file is no longer there, or the disk is full.
+            UserError: a file is no longer there, or the disk is full; those before it are kept.
         """
-        added: list[Chosen] = []
-        for path in paths:
-            target = self._folder(session_id) / secrets.token_hex(6) / path.name
+        with uploads_lock(self._root):
+            added: list[Chosen] = []
             try:
-                target.parent.mkdir(parents=True)
-                shutil.move(path, target)
-                size = target.stat().st_size
-            except OSError as error:
-                raise UserError(
-                    f"{path.name} could not be kept; free some disk space and send it again"
-                ) from error
-            if not any(path.parent.iterdir()):
-                path.parent.rmdir()
-            added.append(Chosen(target, upload=True, bytes=size))
-        self._change(session_id, tab, lambda files: [*files, *added])
+                for path in paths:
+                    added.append(self._take(session_id, path))
+            finally:
+                self._change(session_id, tab, lambda files: [*files, *added])
+
+    def _take(self, session_id: str, path: Path) -> Chosen:
+        target = self._folder(session_id) / secrets.token_hex(6) / safe_name(path.name)
+        try:
+            target.parent.mkdir(parents=True)
+            shutil.move(path, target)
+            size = target.stat().st_size
+        except OSError as error:
+            remove_tree(target.parent)
+            raise UserError(
+                f"{printable(path.name)} could not be kept; free some disk space and send it again"
+            ) from error
+        if not any(path.parent.iterdir()):
+            path.parent.rmdir()
+        return Chosen(target, upload=True, bytes=size)
 
     def add_in_place(self, session_id: str, tab: str, typed: str, suffixes: Sequence[str]) -> None:
         """Add a file, or all files of a folder that end in one of `suffixes`, where they are.
@@ -77,13 +83,20 @@ class Inbox:
         Raises:
             UserError: there is nothing of that kind at that path.
         """
-        path = Path(typed.strip().strip("'\"")).expanduser()
-        if not typed.strip() or not path.exists():
+        try:
+            path = Path(typed.strip().strip("'\"")).expanduser()
+            if not typed.strip() or not path.exists():
+                raise FileNotFoundError
+            path = path.resolve()
+            found = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file())
+        except PermissionError as error:
+            raise UserError(
+                f"This folder may not be read; change its permissions: {typed.strip()}"
+            ) from error
+        except (OSError, RuntimeError, ValueError) as error:  # too long, no such user, no text
             raise UserError(
                 f"There is nothing at this path; check it: {typed.strip() or '(empty)'}"
-            )
-        path = path.resolve()
-        found = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file())
+            ) from error
         wanted = [p for p in found if p.suffix.lower() in suffixes]
         if not wanted:
             raise UserError(f"No file that can be read here is in this place: {path.name}")
@@ -93,7 +106,8 @@ class Inbox:
             known = {file.path for file in files}
             return [*files, *(file for file in added if file.path not in known)]
 
-        self._change(session_id, tab, together)
+        with uploads_lock(self._root):
+            self._change(session_id, tab, together)
 
     def remove(self, session_id: str, tab: str, key: str | None = None) -> None:
         """Take one file off the list, or all of them; uploads that wait here are deleted."""
@@ -103,10 +117,11 @@ class Inbox:
             gone.extend(file for file in files if key is None or file.key == key)
             return [file for file in files if file not in gone]
 
-        self._change(session_id, tab, without)
-        for file in gone:
-            if file.upload:
-                shutil.rmtree(file.path.parent, ignore_errors=True)
+        with uploads_lock(self._root):
+            self._change(session_id, tab, without)
+            for file in gone:
+                if file.upload:
+                    remove_tree(file.path.parent)
 
     def submitted(self, session_id: str, tab: str, moved: Mapping[Path, Path]) -> None:
         """After a run: uploads are named where their job keeps them, so they can be run again."""
@@ -119,10 +134,29 @@ class Inbox:
                 for file in files
             ]
 
-        self._change(session_id, tab, renamed)
-        for old in moved:
-            if old.parent.is_dir() and old.parent.parent == self._folder(session_id):
-                shutil.rmtree(old.parent, ignore_errors=True)
+        with uploads_lock(self._root):
+            self._change(session_id, tab, renamed)
+            for old in moved:
+                if old.parent.parent == self._folder(session_id):
+                    remove_tree(old.parent)
+
+    def sweep(self, used: Container[Path]) -> None:
+        """Remove what a crash left: uploads that are on no list and belong to no job.
+
+        Args:
+            used: folders of the files that jobs take. The caller holds `uploads_lock`.
+        """
+        for folder in self._root.glob("*/*"):
+            if folder.name != _FOLDER and folder not in used:
+                remove_tree(folder)
+        for waiting in self._root.glob(f"*/{_FOLDER}"):
+            lists = sorted(waiting.glob("*.json"))
+            listed = {file.path.parent for one in lists for file in _entries(one)}
+            for entry in waiting.iterdir():
+                if entry.is_dir() and entry not in listed:
+                    remove_tree(entry)
+                elif entry.is_file() and entry not in lists:
+                    entry.unlink()
 
     def _folder(self, session_id: str) -> Path:
         return self._root / session_id / _FOLDER
@@ -133,23 +167,30 @@ class Inbox:
         return self._folder(session_id) / f"{tab}.json"
 
     def _read(self, session_id: str, tab: str) -> list[Chosen]:
-        try:
-            entries = json.loads(self._list(session_id, tab).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return []
-        return [Chosen(Path(one["path"]), one["upload"], one["bytes"]) for one in entries]
+        return _entries(self._list(session_id, tab))
 
     def _change(
         self, session_id: str, tab: str, change: Callable[[list[Chosen]], list[Chosen]]
     ) -> None:
-        with self._lock:
-            files = change(self._read(session_id, tab))
-            target = self._list(session_id, tab)
+        """Write a changed list; the caller holds `uploads_lock`."""
+        files = change(self._read(session_id, tab))
+        target = self._list(session_id, tab)
+        partial = target.with_suffix(".partial")
+        entries = [
+            {"path": str(file.path), "upload": file.upload, "bytes": file.bytes} for file in files
+        ]
+        try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_suffix(".partial")
-            entries = [
-                {"path": str(file.path), "upload": file.upload, "bytes": file.bytes}
-                for file in files
-            ]
             partial.write_text(json.dumps(entries), encoding="utf-8")
             os.replace(partial, target)
+        except OSError as error:
+            raise UserError("The disk is full; free some space and try again") from error
+
+
+def _entries(file: Path) -> list[Chosen]:
+    """What a list names; nothing where there is none, or a power cut left it empty."""
+    try:
+        entries = json.loads(file.read_text(encoding="utf-8"))
+        return [Chosen(Path(one["path"]), one["upload"], one["bytes"]) for one in entries]
+    except (FileNotFoundError, ValueError):
+        return []

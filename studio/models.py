@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from safetensors import SafetensorError
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
+from db.database import writing
 from db.schema import ModelRow
 from engines.base import UserError
 from engines.weights import ModelFile, bundled, convert, load, read_model, sha256_of
@@ -23,23 +26,26 @@ class Models:
         self._factory = factory
 
     def list(self, network: str = "") -> list[ModelFile]:
-        """Bundled and added weights, of one network where it is named; files that are gone are not
-        in it.
+        """Bundled and added weights, of one network where it is named.
+
+        Files that are gone or were changed beyond recognition are not in it; `check` tells of them.
         """
         found = bundled()
-        with self._factory() as session:
-            rows = list(session.scalars(select(ModelRow).order_by(ModelRow.added)))
-        for row in rows:
-            if Path(row.path).is_file():
-                state = "official" if row.state == "official" else "yours"
+        for row in self._rows():
+            state = "official" if row.state == "official" else "yours"
+            with suppress(UserError):
                 found.append(read_model(Path(row.path), row.id, state))
         return [file for file in found if network in ("", file.network)]
+
+    def _rows(self) -> Sequence[ModelRow]:
+        with self._factory() as session:
+            return session.scalars(select(ModelRow).order_by(ModelRow.added)).all()
 
     def add(self, source: Path, name: str = "") -> ModelFile:
         """Check a checkpoint against its network and keep it as safetensors; the file itself stays.
 
         Raises:
-            UserError: it cannot be read safely, or fits no network.
+            UserError: it cannot be read safely, fits no network, or cannot be kept.
         """
         stem = re.sub(r"[^A-Za-z0-9._-]+", "-", name or source.stem).strip("-.")[:80] or "model"
         taken = {file.id for file in self.list()}
@@ -47,9 +53,8 @@ class Models:
         while model_id in taken:
             number += 1
             model_id = f"{stem}-{number}"
-        self._folder.mkdir(parents=True, exist_ok=True)
-        file = convert(source, self._folder / f"{model_id}.safetensors")
-        with self._factory.begin() as session:
+        file = self._convert(source, self._folder / f"{model_id}.safetensors")
+        with writing(self._factory) as session:
             session.merge(
                 ModelRow(
                     id=file.id, layout=file.network, state=file.state, source=file.source,
@@ -57,6 +62,18 @@ class Models:
                 )
             )  # fmt: skip
         return file
+
+    def _convert(self, source: Path, target: Path) -> ModelFile:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            return convert(source, target)
+        except (OSError, SafetensorError) as error:
+            for file in (target, target.with_suffix(".json")):
+                file.unlink(missing_ok=True)
+                file.with_name(f"{file.name}.partial").unlink(missing_ok=True)
+            raise UserError(
+                f"{source.name} could not be kept in the studio's folder; free some disk space"
+            ) from error
 
     def remove(self, model_id: str) -> None:
         """Forget added weights and delete the studio's copy of them.
@@ -66,7 +83,7 @@ class Models:
         """
         if any(file.id == model_id for file in bundled()):
             raise UserError(f"{model_id} ships with the studio and stays; added weights can go")
-        with self._factory.begin() as session:
+        with writing(self._factory) as session:
             row = session.get(ModelRow, model_id)
             if row is None:
                 raise UserError(f"There are no weights called {model_id}; `models` lists them")
@@ -77,19 +94,18 @@ class Models:
 
     def check(self) -> Sequence[tuple[str, str]]:
         """(id, "" or what is wrong) of all weights: there, unchanged, and fit for their network."""
-        with self._factory() as session:
-            rows = list(session.scalars(select(ModelRow)))
         wrong: dict[str, str] = {}
-        for row in rows:
+        for row in self._rows():
             if not Path(row.path).is_file():
                 wrong[row.id] = "the file is gone; add it again"
             elif sha256_of(Path(row.path)) != row.sha256:
                 wrong[row.id] = "the file was changed; add it again"
+        found: dict[str, str] = {}
         for file in self.list():
             if file.id not in wrong:
                 try:
                     load(file, "cpu")
-                    wrong[file.id] = ""
+                    found[file.id] = ""
                 except UserError as error:
-                    wrong[file.id] = str(error)
-        return list(wrong.items())
+                    found[file.id] = str(error)
+        return [*found.items(), *wrong.items()]

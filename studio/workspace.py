@@ -2,21 +2,57 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
+
+from engines.weights import sha256_of
+
 MARK = ".noise-studio-"  # everything temporary starts with this, wherever it lies
-_UNSAFE = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
+_UNSAFE = re.compile(
+    r'[\x00-\x1f\x7f-\x9f<>:"/\\|?*'  # control characters, and what other systems forbid
+    "\u200e\u200f\u2028-\u202e\u2066-\u2069"  # what turns the direction of a name around
+    "\ud800-\udfff]"  # bytes that were no text
+)
+_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)  # files on Windows too
+_STEM, _SUFFIX = 160, 40  # bytes; systems take 255, and "-2" must fit
+
+
+@dataclass(frozen=True)
+class Move:
+    """One file on its way to a folder of the person's; see `reveal`.
+
+    Attributes:
+        staged: temporary name in that folder.
+        final: the name that it gets.
+        sha256: of its content, by which it is known again after a crash.
+    """
+
+    staged: Path
+    final: Path
+    sha256: str
 
 
 def safe_name(name: str) -> str:
     """A file name without folders, control characters or what other systems forbid."""
     clean = _UNSAFE.sub("_", Path(name).name).strip(" .")
     stem, suffix = os.path.splitext(clean)
-    return (stem[:120] + suffix[:20]) or "file"
+    if _DEVICES.fullmatch(stem):
+        stem = f"_{stem}"
+    return (_cut(stem, _STEM) + _cut(suffix, _SUFFIX)).strip(" .") or "file"
+
+
+def _cut(text: str, most: int) -> str:
+    return text.encode()[:most].decode(errors="ignore")
+
+
+def printable(name: str) -> str:
+    """A name with "?" for bytes that are no text, for pages and archives."""
+    return name.encode(errors="replace").decode()
 
 
 def sync_file(path: Path) -> None:
@@ -51,7 +87,7 @@ def stage(source: Path, folder: Path, mark: str) -> Path:
 
 
 def free_name(folder: Path, name: str, taken: set[Path]) -> Path:
-    """`name` in `folder`, or `name-2`, ...: the first that is neither there nor `taken`."""
+    """`name` in `folder`, or `name-2`, `name-3`, ...: the first that is not there nor `taken`."""
     stem, suffix = os.path.splitext(name)
     number, path = 1, folder / name
     while path in taken or os.path.lexists(path):
@@ -60,42 +96,47 @@ def free_name(folder: Path, name: str, taken: set[Path]) -> Path:
     return path
 
 
-def reveal(staged: Path, final: Path) -> bool:
+def reveal(move: Move) -> bool:
     """Give a staged file its name in one step, never replacing one; False if the name is taken.
 
-    The staged name stays (or not, where links are unknown) until `settle`; until then `retract`
-    can tell our file from a stranger's of the same name.
+    The staged name stays too (where links are known) until the job is recorded; until then
+    `retract` can tell our file from a stranger's of the same name.
     """
     try:
-        os.link(staged, final)
+        os.link(move.staged, move.final)
     except FileExistsError:
         return False
-    except OSError as error:
-        if error.errno not in (
-            errno.EPERM,
-            errno.ENOTSUP,
-            errno.EMLINK,
-            errno.ENOSYS,
-            errno.EACCES,
-        ):
-            raise
-        try:  # no hard links here (exFAT, some network shares): hold the name, then move over it
-            os.close(os.open(final, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    except OSError:
+        # No hard links here (exFAT, some network shares): hold the name, then move over it.
+        try:
+            os.close(os.open(move.final, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         except FileExistsError:
             return False
-        os.replace(staged, final)
-    sync_folder(final.parent)
+        os.replace(move.staged, move.final)
+    sync_folder(move.final.parent)
     return True
 
 
-def retract(staged: Path, final: Path) -> None:
+def retract(move: Move) -> None:
     """Undo a `reveal` that was never recorded; a file that is not ours is left alone."""
-    if final.exists():
-        moved = not staged.exists()
-        placeholder = not moved and final.stat().st_size == 0
-        if moved or placeholder or final.samefile(staged):
-            final.unlink()
-    staged.unlink(missing_ok=True)
+    if move.final.is_file() and not move.final.is_symlink() and _is_ours(move):
+        move.final.unlink()
+    move.staged.unlink(missing_ok=True)
+
+
+def _is_ours(move: Move) -> bool:
+    if move.staged.exists():
+        return move.final.samefile(move.staged) or move.final.stat().st_size == 0
+    return sha256_of(move.final) == move.sha256
+
+
+def uploads_lock(uploads: Path) -> FileLock:
+    """Held while uploads move between their folder and the rows that name them.
+
+    Clearing up after a crash must not meet an upload that is not recorded yet, here or in another
+    process on the same home.
+    """
+    return FileLock(uploads.with_name(f"{uploads.name}.lock"))
 
 
 def remove_tree(path: Path) -> None:
@@ -104,5 +145,12 @@ def remove_tree(path: Path) -> None:
 
 
 def tree_bytes(path: Path) -> int:
-    """Bytes of all files under a folder."""
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    """Bytes of all files under a folder; files may come and go meanwhile."""
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(folder, name)).st_size
+            except FileNotFoundError:
+                continue
+    return total

@@ -1,19 +1,22 @@
 """From an engine's workspace to where files stay, so that a crash at any point leaves no half.
 
 A job's own folder appears by one rename. Files that go to a folder of the person's are staged in it
-under a temporary name, journaled in the database, and then get their name by a link that cannot
-replace anything; only after the job is recorded are the staged names removed.
+under a temporary name, journaled in the database (`jobs.moving`), and then get their name by a link
+that cannot replace anything; only after the job is recorded are the staged names removed, and then
+the journal. Whatever the journal of a job that is not done names is taken back at the next start.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from studio.jobs.task import FileFacts
 from studio.workspace import (
     MARK,
+    Move,
     free_name,
     remove_tree,
     retract,
@@ -23,8 +26,6 @@ from studio.workspace import (
     sync_file,
     sync_folder,
 )
-
-Moves = list[tuple[Path, Path]]
 
 
 class Delivery:
@@ -37,21 +38,21 @@ class Delivery:
     """
 
     def __init__(self, folder: Path, job_id: str, out_dir: Path | None) -> None:
-        self.workspace = folder / f"{MARK}{job_id}"
+        # New for each attempt: what an earlier one left running could still write to its own.
+        self.workspace = folder / f"{MARK}{job_id}-{secrets.token_hex(4)}"
+        self.moves: list[Move] = []
         self._final = folder / job_id
         self._job_id = job_id
         self._out_dir = out_dir
-        self._moves: Moves = []
 
     def prepare(self) -> None:
         """Make the empty workspace, and the folder that outputs go to."""
-        remove_tree(self.workspace)
         self.workspace.mkdir(parents=True)
         if self._out_dir is not None:
             self._out_dir.mkdir(parents=True, exist_ok=True)
 
     def deliver(
-        self, files: Sequence[FileFacts], journal: Callable[[Moves], None]
+        self, files: Sequence[FileFacts], journal: Callable[[Sequence[Move]], None]
     ) -> list[tuple[FileFacts, Path]]:
         """Put every declared file in its place; what was not declared is dropped.
 
@@ -80,33 +81,38 @@ class Delivery:
         return placed
 
     def _name_outside(
-        self, outside: list[tuple[FileFacts, Path]], journal: Callable[[Moves], None]
+        self, outside: list[tuple[FileFacts, Path]], journal: Callable[[Sequence[Move]], None]
     ) -> list[tuple[FileFacts, Path]]:
         placed: list[tuple[FileFacts, Path]] = []
         taken: set[Path] = set()
         for file, staged in outside:
             while True:
                 final = free_name(staged.parent, safe_name(file.name), taken)
-                self._moves.append((staged, final))
-                journal(self._moves)
-                if reveal(staged, final):
+                self.moves.append(Move(staged, final, file.sha256))
+                journal(self.moves)
+                if reveal(self.moves[-1]):
                     break
-                self._moves.pop()
+                self.moves.pop()
             taken.add(final)
             placed.append((file, final))
         return placed
 
     def settle(self) -> None:
         """After the job was recorded: only the final names stay."""
-        for staged, _ in self._moves:
-            staged.unlink(missing_ok=True)
+        for move in self.moves:
+            move.staged.unlink(missing_ok=True)
 
     def abandon(self) -> None:
         """The job did not end well: nothing of it stays."""
-        for staged, final in self._moves:
-            retract(staged, final)
-        if self._out_dir is not None and self._out_dir.is_dir():
-            for leftover in self._out_dir.glob(f"{MARK}{self._job_id}-*"):
-                leftover.unlink(missing_ok=True)
+        for move in self.moves:
+            retract(move)
+        if self._out_dir is not None:
+            remove_staged(self._out_dir, self._job_id)
         remove_tree(self.workspace)
         remove_tree(self._final)
+
+
+def remove_staged(folder: Path, job_id: str) -> None:
+    """Remove the temporary names that a job has in a folder of the person's."""
+    for leftover in folder.glob(f"{MARK}{job_id}-*"):
+        leftover.unlink(missing_ok=True)

@@ -15,7 +15,9 @@ from typing import Any, Protocol
 from studio.jobs.perform import ModelCache, perform
 from studio.jobs.task import Outcome, Progress, Task
 
-_PATIENCE = 3.0  # seconds that a cancelled worker gets before it is ended
+# Seconds that a cancelled worker gets before it is ended. A person waits for three at most, and a
+# request from another process is seen half a second late.
+_PATIENCE = 2.0
 
 
 class Executor(Protocol):
@@ -64,52 +66,60 @@ class WorkerExecutor:
         self._context = multiprocessing.get_context("spawn")
         self._process: Any = None
         self._pipe: Any = None
-        self._cancel: Any = None
+        self._stop: Any = None
 
     def warm_up(self) -> None:
         """See `Executor`."""
-        if self._process is not None and self._process.is_alive():
-            return
+        if self._process is None:
+            self._start()
+
+    def _start(self) -> None:
         from studio.jobs.worker import serve
 
-        self._pipe, theirs = self._context.Pipe()
-        self._cancel = self._context.Event()
+        # Two pipes and no lock: a process that is killed can take nothing with it that we wait for.
+        self._pipe, their_pipe = self._context.Pipe()
+        their_stop, self._stop = self._context.Pipe(duplex=False)
         self._process = self._context.Process(
-            target=serve, args=(theirs, self._cancel, list(sys.path)), daemon=True,
+            target=serve, args=(their_pipe, their_stop, list(sys.path)), daemon=True,
             name="noise-studio-worker",
         )  # fmt: skip
         self._process.start()
-        theirs.close()
+        their_pipe.close()
+        their_stop.close()
 
     def run(
         self, task: Task, report: Callable[[Progress], None], cancelled: Callable[[], bool]
     ) -> Outcome:
         """See `Executor`."""
-        self.warm_up()
-        self._cancel.clear()
+        if self._process is None or not self._process.is_alive():
+            self.close()
+            self._start()
+        pipe, stop = self._pipe, self._stop
+        process: Any = self._process
         begun = time.monotonic()
         asked: float | None = None
         try:
-            self._pipe.send(task)
-            while True:
-                if self._pipe.poll(0.1):
-                    message = self._pipe.recv()
-                    if isinstance(message, Outcome):
-                        return message
+            _send(pipe, task)
+            while asked is None or time.monotonic() - asked < _PATIENCE:
+                message = _receive(pipe, process)
+                if isinstance(message, Outcome):
+                    return message
+                if message is not None:
                     report(message)
                 if asked is None and cancelled():
                     asked = time.monotonic()
-                    self._cancel.set()
-                if asked is not None and time.monotonic() - asked > _PATIENCE:
-                    self.close()
-                    return Outcome("cancelled", seconds=time.monotonic() - begun)
-        except (EOFError, OSError):
-            self._process.join(timeout=5)
-            code = self._process.exitcode
-            self.close()
-            if asked is not None:
-                return Outcome("cancelled", seconds=time.monotonic() - begun)
-            return Outcome("failed", _died(code), seconds=time.monotonic() - begun)
+                    _send(stop, task.job_id)
+        except _Gone:
+            process.join(timeout=5)
+        except BaseException:
+            self.close()  # what it still says of this task must not be heard as the next one's
+            raise
+        code = process.exitcode
+        self.close()
+        seconds = time.monotonic() - begun
+        if asked is not None:
+            return Outcome("cancelled", seconds=seconds)
+        return Outcome("failed", _died(code), seconds=seconds)
 
     def close(self) -> None:
         """See `Executor`."""
@@ -118,6 +128,31 @@ class WorkerExecutor:
             process.kill()
             process.join(timeout=5)
             self._pipe.close()
+            self._stop.close()
+
+
+class _Gone(Exception):
+    """The worker is no longer there."""
+
+
+def _send(pipe: Any, message: Task | str) -> None:
+    try:
+        pipe.send(message)
+    except OSError as error:
+        raise _Gone from error
+
+
+def _receive(pipe: Any, process: Any) -> Progress | Outcome | None:
+    """The next message, or None if none came within a tenth of a second."""
+    try:
+        # The second look is for what a worker said just before it ended.
+        if pipe.poll(0.1) or (not process.is_alive() and pipe.poll()):
+            return pipe.recv()
+    except (EOFError, OSError) as error:
+        raise _Gone from error
+    if not process.is_alive():
+        raise _Gone
+    return None
 
 
 def _died(code: int | None) -> str:

@@ -7,11 +7,13 @@ import errno
 import math
 import os
 import random
+import re
 import sys
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -23,9 +25,11 @@ from engines import registry, weights
 from engines.base import Cancelled, Result, UserError
 from studio.config import VERSION
 from studio.jobs.task import FileFacts, Outcome, Progress, Task
+from studio.workspace import printable
 
 _MODEL_MEMORY_SHARE = 0.25  # of this machine's memory, for weights kept between jobs
 _REPORT_EVERY = 0.1  # seconds
+_OUT_OF_MEMORY = re.compile("out of memory|allocate memory", re.IGNORECASE)  # as torch says it
 
 
 class ModelCache:
@@ -122,8 +126,7 @@ def perform(
         outcome = Outcome("failed", validation_sentence(error))
     except Exception as error:
         outcome = Outcome("failed", _sentence(error, task))
-    spent = {"seconds": time.monotonic() - begun, "peak_mb": _peak_mb()}
-    return Outcome(**{**outcome.__dict__, **spent})
+    return replace(outcome, seconds=time.monotonic() - begun, peak_mb=_peak_mb())
 
 
 def _run(
@@ -166,18 +169,20 @@ def _run(
 def _files(result: Result, workspace: Path) -> list[FileFacts]:
     found: list[FileFacts] = []
 
-    def add(role: str, kind: str, label: str, path: Path, primary: bool = False) -> None:
+    def add(
+        role: str, kind: str, label: str, path: Path, primary: bool = False, **facts: Any
+    ) -> None:
         if path.parent != workspace:
             raise ValueError(f"{path} lies outside the job's workspace")
         found.append(
             FileFacts(role, kind, label, path.name, weights.sha256_of(path), path.stat().st_size,
-                      primary)
+                      primary, facts)
         )  # fmt: skip
 
     for output in result.outputs:
         add("output", output.kind, output.label, output.path, output.primary)
     for figure in result.figures:
-        add("figure", "image", figure.alt or figure.label, figure.path)
+        add("figure", "image", figure.label, figure.path, alt=figure.alt, chart=figure.chart)
     for pair in result.comparisons:
         add("before", pair.kind, pair.label, pair.before)
         add("after", pair.kind, pair.label, pair.after)
@@ -187,22 +192,31 @@ def _files(result: Result, workspace: Path) -> list[FileFacts]:
 
 
 def _identity(path: Path) -> tuple[str, int]:
+    name = printable(path.name)
     try:
+        if path.is_dir():
+            raise UserError(f"{name} is a folder; choose the files in it")
+        if path.exists() and not path.is_file():  # a pipe or a device may never end
+            raise UserError(f"{name} is no file; choose a file")
         return weights.sha256_of(path), path.stat().st_size
     except FileNotFoundError as error:
-        raise UserError(f"There is no file {path.name} here any more; choose it again") from error
-    except IsADirectoryError as error:
-        raise UserError(f"{path.name} is a folder; choose the files in it") from error
+        raise UserError(f"There is no file {name} here any more; choose it again") from error
     except PermissionError as error:
-        raise UserError(f"{path.name} may not be read; change its permissions") from error
+        raise UserError(f"{name} may not be read; change its permissions") from error
+    except OSError as error:
+        raise UserError(f"{name} cannot be read ({error.strerror}); copy it elsewhere") from error
 
 
 def _device(wanted: str) -> str:
     """Resolve "auto"; torch is only asked where it is loaded anyway."""
-    if wanted != "auto":
-        return wanted
     import torch
 
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError("This machine has no CUDA device that can be used; choose cpu")
+    if wanted == "mps" and not torch.backends.mps.is_available():
+        raise UserError("This machine has no Apple GPU that can be used; choose cpu")
+    if wanted != "auto":
+        return wanted
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
@@ -214,7 +228,7 @@ def _seed(seed: int) -> None:
 
     random.seed(seed)
     numpy.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+    torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]
 
 
 def _versions() -> dict[str, str]:
@@ -240,9 +254,12 @@ def validation_sentence(error: ValidationError) -> str:
 
 
 def _sentence(error: Exception, task: Task) -> str:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    reasons = {one.errno for one in _chain(error) if isinstance(one, OSError)}
+    if reasons & {errno.ENOSPC, errno.EDQUOT}:
         return "The disk is full; free some space and run it again"
-    if isinstance(error, MemoryError) or "memory" in str(error).lower():
+    if errno.EFBIG in reasons:
+        return "The disk takes no file of this size; choose a folder on another one"
+    if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)):
         return "There was not enough memory; choose a smaller tile, or close other programs"
     log = Path(task.logs) / f"{task.job_id}.log"
     try:
@@ -254,6 +271,13 @@ def _sentence(error: Exception, task: Task) -> str:
         f"Something unexpected went wrong ({type(error).__name__}); "
         f"the details are in cache/logs/{log.name} of the studio's folder"
     )
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what led to it: libraries wrap what the system told them."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _forget_peak() -> None:

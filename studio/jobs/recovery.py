@@ -2,32 +2,52 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import sys
 
-from studio.jobs.store import Store
-from studio.workspace import MARK, remove_tree, retract
+from studio.config import Settings
+from studio.inbox import Inbox
+from studio.jobs.delivery import remove_staged
+from studio.jobs.store import Leftover, Store
+from studio.workspace import remove_tree, retract, uploads_lock
 
 
-def recover(store: Store, outputs: Path, uploads: Path) -> None:
-    """Clear what unfinished jobs left, remove folders without a row, queue the jobs again.
+def recover(store: Store, settings: Settings, *, alone: bool) -> None:
+    """Clear what unfinished jobs left, remove files without a row, queue the jobs again.
 
-    Only the process that holds the runner's lock may call this.
+    Only the process that holds the runner's lock may call this; `alone` is no other on this home
+    can have a page open, whose visitors' uploads are on their way.
     """
-    for job in store.unfinished():
-        for staged, final in job.moving:
-            retract(staged, final)
-            for leftover in staged.parent.glob(f"{MARK}{job.id}-*"):
-                leftover.unlink(missing_ok=True)
-        remove_tree(outputs / job.session_id / job.id)
+    if alone:
+        remove_tree(settings.temporary)
+    for job in store.leftovers():
+        try:
+            _clear(job)
+        except OSError as error:  # a disk that is not plugged in must not keep the studio shut
+            sys.stderr.write(f"{job.out_dir} could not be cleared: {error}\n")
+            continue
+        store.settled(job.id)
     done = store.known_jobs()
-    for folder in outputs.glob("*/*"):
+    for folder in settings.outputs.glob("*/*"):
         if (folder.parent.name, folder.name) not in done:
             remove_tree(folder)
-    for session in outputs.glob("*"):
+    for session in settings.outputs.glob("*"):
         if session.is_dir() and not any(session.iterdir()):
             session.rmdir()
-    known = {Path(path).parent for path in store.known_paths(uploads)}
-    for folder in uploads.glob("*/*"):
-        if folder not in known:
-            remove_tree(folder)
+    with uploads_lock(settings.uploads):
+        sessions = store.known_sessions()
+        used = {path.parent for path in store.input_paths()}
+        for folder in settings.uploads.glob("*"):
+            if folder.name not in sessions:
+                remove_tree(folder)
+        Inbox(settings.uploads).sweep(used)
     store.requeue_unfinished()
+
+
+def _clear(job: Leftover) -> None:
+    for move in job.moving:
+        if job.done:
+            move.staged.unlink(missing_ok=True)
+        else:
+            retract(move)
+    if job.out_dir is not None:  # staged, and not journaled yet
+        remove_staged(job.out_dir, job.id)

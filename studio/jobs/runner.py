@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from sqlalchemy.exc import SQLAlchemyError
 
 from engines import registry
+from engines.base import UserError
 from engines.weights import ModelFile
 from studio.config import Settings
 from studio.jobs.delivery import Delivery
 from studio.jobs.executor import Executor
 from studio.jobs.recovery import recover
 from studio.jobs.store import Claimed, Store
-from studio.jobs.task import Outcome, Progress, Task
+from studio.jobs.task import FileFacts, Outcome, Progress, Task
+from studio.workspace import printable
 
 _LOOK_EVERY = 0.5  # seconds between looks for jobs that another process queued
 _WRITE_EVERY = 0.25  # seconds between progress rows
+_RETRY_EVERY = 1.0  # seconds until a database that could not be written is tried again
+_STOP_WITHIN = 15.0  # seconds for the running job to end
 
 
 class Runner:
@@ -42,6 +49,8 @@ class Runner:
         self._stop = threading.Event()
         self._ready = threading.Event()
         self._failure: Exception | None = None
+        self._recovered = False
+        self._said = ""
         self._cancelled: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
 
@@ -53,8 +62,10 @@ class Runner:
     def start(self) -> None:
         """Start the thread; returns once it is known who runs the queue.
 
+        A disk that is full or cannot be reached only lets the queue wait.
+
         Raises:
-            Exception: whatever kept the queue from starting.
+            Exception: whatever else kept the queue from starting.
         """
         self._thread.start()
         self._ready.wait()
@@ -65,9 +76,11 @@ class Runner:
         """End the running job (it is interrupted, and goes on at the next start) and the thread."""
         self._stop.set()
         self._wake.set()
-        self._thread.join(timeout=15)
+        if self._thread.ident is not None:
+            self._thread.join(timeout=_STOP_WITHIN)
         self._executor.close()
-        self._lock.release()
+        if not self._thread.is_alive():  # else the lock stays until this process is gone
+            self._lock.release()
 
     def wake(self) -> None:
         """There is a new job."""
@@ -78,90 +91,122 @@ class Runner:
         self._cancelled.add(job_id)
 
     def _run(self) -> None:
-        try:
-            self._loop()
-        except Exception as error:
-            if self._ready.is_set():
-                raise
-            self._failure = error
-            self._ready.set()
-
-    def _loop(self) -> None:
-        recovered = False
+        first = True
         while not self._stop.is_set():
             try:
-                if not self._lock.is_locked:
-                    self._lock.acquire(timeout=0)
-                if not recovered:
-                    recover(self._store, self._settings.outputs, self._settings.uploads)
-                    recovered = True
-                    self._executor.warm_up()
-            except Timeout:
-                recovered = False
-            self._ready.set()
-            self._wake.clear()
-            claimed = self._store.claim(self._settings.device) if recovered else None
-            if claimed is None:
-                self._wake.wait(_LOOK_EVERY)
-                continue
-            try:
-                self._perform(claimed)
+                worked = self._look(first)
             except Exception as error:
-                # The queue must go on whatever one job does to it.
-                sys.stderr.write(f"{claimed.id}: {type(error).__name__}: {error}\n")
-                self._store.finish(
-                    claimed.id,
-                    Outcome("failed", f"The result could not be kept: {error}"),
-                )
+                if first and not isinstance(error, OSError | SQLAlchemyError):
+                    self._failure = error
+                    self._ready.set()
+                    return
+                self._complain(f"The queue waits: {_reason(error)}")
+                self._ready.set()
+                worked = not self._stop.wait(_RETRY_EVERY)
+            first = False
+            self._ready.set()
+            if not worked:
+                self._wake.wait(_LOOK_EVERY)
+
+    def _look(self, first: bool) -> bool:
+        """Take the lock if it is free, and do the next job; False if there is nothing to do."""
+        self._wake.clear()
+        if not self._recovered:
+            try:
+                self._lock.acquire(timeout=0)
+            except Timeout:
+                return False
+            recover(self._store, self._settings, alone=first)
+            self._recovered = True
+            self._ready.set()
+        self._executor.warm_up()
+        job = self._store.claim(self._settings.device)
+        if job is None:
+            return False
+        self._perform(job)
+        return True
 
     def _perform(self, job: Claimed) -> None:
-        folder = self._settings.outputs / job.session_id
-        delivery = Delivery(folder, job.id, job.out_dir)
+        self._cancelled.discard(job.id)  # of an earlier run; a new request is in the database
+        delivery = Delivery(self._settings.outputs / job.session_id, job.id, job.out_dir)
+        files: list[tuple[FileFacts, Path]] = []
         try:
             delivery.prepare()
-        except OSError as error:
-            self._store.finish(job.id, Outcome("failed", _cannot_write(error, job.out_dir)))
-            return
-        written = looked = time.monotonic()
-        asked = False
-
-        def report(progress: Progress) -> None:
-            nonlocal written
-            if time.monotonic() - written >= _WRITE_EVERY:
-                written = time.monotonic()
-                self._store.progress(job.id, progress)
-
-        def cancelled() -> bool:
-            nonlocal looked, asked
-            if (
-                time.monotonic() - looked >= _LOOK_EVERY
-            ):  # the request may come from another process
-                looked = time.monotonic()
-                asked = self._store.cancel_requested(job.id)
-            return asked or self._stop.is_set() or job.id in self._cancelled
-
-        outcome = self._executor.run(self._task(job, delivery.workspace), report, cancelled)
-        if self._stop.is_set() and outcome.state != "done":
-            delivery.abandon()
-            self._store.interrupt(job.id)
-            return
-        try:
+            outcome = self._executor.run(
+                self._task(job, delivery.workspace), self._reporter(job.id), self._asker(job.id)
+            )
             if outcome.state == "done":
                 files = delivery.deliver(
                     outcome.files, lambda moves: self._store.journal(job.id, moves)
                 )
+        except Exception as error:  # the queue goes on whatever one job does to it
+            outcome = Outcome("failed", _cannot_keep(error, job.out_dir))
+        if outcome.state == "done":
+            try:
                 if self._store.finish(job.id, outcome, files):
-                    delivery.settle()
-                else:
-                    delivery.abandon()
-            else:
-                delivery.abandon()
-                self._store.finish(job.id, outcome)
-        except OSError as error:
-            delivery.abandon()
-            self._store.finish(job.id, Outcome("failed", _cannot_write(error, job.out_dir)))
-        finally:
-            self._cancelled.discard(job.id)
+                    self._tidy(job.id, delivery, delivery.settle)
+                    return
+            except Exception as error:
+                outcome = Outcome("failed", _cannot_keep(error, job.out_dir), outcome.seconds)
+        self._tidy(job.id, delivery, delivery.abandon)
+        if self._stop.is_set():
+            self._store.interrupt(job.id)
+        else:
+            self._record(job.id, outcome)
+
+    def _record(self, job_id: str, outcome: Outcome) -> None:
+        """Note how a job ended, once the disk allows it; the next start does it otherwise."""
+        while True:
+            try:
+                self._store.finish(job_id, outcome)
+                return
+            except SQLAlchemyError as error:
+                self._complain(f"{job_id} cannot be recorded yet: {_reason(error)}")
+            if self._stop.wait(_RETRY_EVERY):
+                return
+
+    def _tidy(self, job_id: str, delivery: Delivery, clear: Callable[[], None]) -> None:
+        """Remove temporary names; what cannot be removed now stays journaled for the next start."""
+        try:
+            clear()
+            if delivery.moves:
+                self._store.settled(job_id)
+        except (OSError, SQLAlchemyError) as error:
+            self._complain(f"{job_id} left a temporary file: {_reason(error)}")
+
+    def _reporter(self, job_id: str) -> Callable[[Progress], None]:
+        written = time.monotonic()
+
+        def report(progress: Progress) -> None:
+            nonlocal written
+            if time.monotonic() - written < _WRITE_EVERY:
+                return
+            written = time.monotonic()
+            try:
+                self._store.progress(job_id, progress)
+            except SQLAlchemyError as error:  # no reason to lose the job
+                self._complain(f"Progress cannot be written: {_reason(error)}")
+
+        return report
+
+    def _asker(self, job_id: str) -> Callable[[], bool]:
+        looked = time.monotonic()
+        asked = False
+
+        def cancelled() -> bool:
+            nonlocal looked, asked
+            if time.monotonic() - looked >= _LOOK_EVERY:  # another process may have been asked
+                looked = time.monotonic()
+                with suppress(SQLAlchemyError):  # no reason to lose the job
+                    asked = self._store.cancel_requested(job_id)
+            return asked or self._stop.is_set() or job_id in self._cancelled
+
+        return cancelled
+
+    def _complain(self, sentence: str) -> None:
+        if sentence != self._said:
+            self._said = sentence
+            sys.stderr.write(f"{sentence}\n")
 
     def _task(self, job: Claimed, workspace: Path) -> Task:
         return Task(
@@ -178,8 +223,20 @@ class Runner:
         )
 
 
-def _cannot_write(error: OSError, out_dir: Path | None) -> str:
-    where = out_dir.name if out_dir is not None else "the studio's folder"
-    if error.errno in (28, 122):
+def _cannot_keep(error: Exception, out_dir: Path | None) -> str:
+    """Why a job failed that the engine did not fail at."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, SQLAlchemyError) and "full" in _reason(error):
+        out_dir, error = None, OSError(errno.ENOSPC, "full")
+    if not isinstance(error, OSError):
+        return f"The result could not be kept ({_reason(error)}); run it again"
+    where = printable(out_dir.name) if out_dir is not None else "the studio's folder"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"The disk that holds {where} is full; free some space and run it again"
     return f"Nothing can be written to {where} ({error.strerror}); choose another folder"
+
+
+def _reason(error: Exception) -> str:
+    text = str(getattr(error, "orig", None) or error)
+    return text.splitlines()[0] if text else type(error).__name__

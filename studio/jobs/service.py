@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import secrets
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from db.database import DatabaseError, open_database
+from db.database import DatabaseError, close_database, open_database
 from engines import registry
 from engines.base import UserError
 from studio.config import Settings
@@ -24,9 +25,19 @@ from studio.jobs.runner import Runner
 from studio.jobs.store import NewJob, Store
 from studio.jobs.views import ArtifactView, JobView, NotFound, QueueView, SessionView
 from studio.models import Models
-from studio.workspace import remove_tree, safe_name, tree_bytes
+from studio.presets import Presets
+from studio.workspace import (
+    printable,
+    remove_tree,
+    safe_name,
+    sync_file,
+    tree_bytes,
+    uploads_lock,
+)
 
 Source = Literal["page", "cli", "api"]
+_STOPPED_WITHIN = 5.0  # seconds
+_AT_ONCE = 500  # ids in one question to the database
 LOCAL = "local"  # the owner of everything where nobody else can reach the page
 
 
@@ -50,8 +61,10 @@ class Studio:
             ) from error
         except DatabaseError as error:
             raise UserError(str(error)) from error
+        self._factory = factory
         self.store = Store(factory)
         self.models = Models(settings, factory)
+        self.presets = Presets(factory)
         executor = InlineExecutor() if settings.executor == "inline" else WorkerExecutor()
         self._runner = Runner(settings, self.store, executor, self.models.list)
 
@@ -62,6 +75,7 @@ class Studio:
     def stop(self) -> None:
         """Stop; a running job goes on at the next start."""
         self._runner.stop()
+        close_database(self._factory)
 
     @property
     def is_runner(self) -> bool:
@@ -76,11 +90,11 @@ class Studio:
         for view in known:
             if view.id == session_id:
                 return view
-        return known[0] if known else self.new_session(owner)
+        return known[0] if known else self.store.first_session(owner, _today())
 
     def new_session(self, owner: str, name: str = "") -> SessionView:
         """Create a session; without a name it is called by its date."""
-        return self.store.add_session(owner, name.strip()[:200] or time.strftime("%d %B %Y"))
+        return self.store.add_session(owner, name.strip()[:200] or _today())
 
     def sessions(self, owner: str) -> list[SessionView]:
         """The owner's sessions, the one used last first."""
@@ -99,14 +113,16 @@ class Studio:
     def delete_session(self, owner: str, session_id: str) -> None:
         """Delete a session's rows and files; files in folders of the person's stay.
 
+        What waits is taken out of the queue and what runs is stopped first.
+
         Raises:
-            UserError: something in it runs at this moment.
+            UserError: something in it does not stop.
         """
         self.store.touch_session(owner, session_id)
-        for job_id in self.store.active_in(session_id):
-            self.cancel(owner, job_id)
-        if any(self.job(owner, job).state == "running" for job in self.store.active_in(session_id)):
-            raise UserError("A job of this session is just being stopped; delete it in a moment")
+        self.cancel_all(owner, session_id)
+        deadline = time.monotonic() + _STOPPED_WITHIN
+        while self.counts(owner, session_id).get("running") and time.monotonic() < deadline:
+            time.sleep(0.05)
         self.store.remove_session(owner, session_id)
         remove_tree(self.settings.outputs / session_id)
         remove_tree(self.settings.uploads / session_id)
@@ -158,18 +174,17 @@ class Studio:
                 "let some finish, or choose fewer files"
             )
         self.store.touch_session(owner, session_id)
-        kept = [
-            [self._keep(session_id, path) if uploads else path.absolute() for path in item]
-            for item in items
-        ]
         batch = batch or secrets.token_hex(16)
         seed = secrets.randbelow(2**31) if seed is None else seed
-        jobs = [
-            NewJob(engine_id, version, checked, paths, kind, source,
-                   out_dir.absolute() if out_dir else None, batch, device or "auto", seed)
-            for paths in kept
-        ]  # fmt: skip
-        ids = self.store.add(owner, session_id, jobs)
+        new = partial(
+            NewJob, engine_id, version, checked, kind=kind, source=source, batch=batch, seed=seed,
+            out_dir=out_dir.absolute() if out_dir else None, device=device or "auto",
+        )  # fmt: skip
+        if uploads:
+            ids = self._add_uploads(owner, session_id, items, new)
+        else:
+            here = [[path.absolute() for path in item] for item in items]
+            ids = self.store.add(owner, session_id, [new(inputs=paths) for paths in here])
         self._runner.wake()
         return ids
 
@@ -194,11 +209,8 @@ class Studio:
         key = _batch_key(engine_id, checked, out_dir, inputs)
         before = self.store.newest_batch(owner, key)
         if before and len(before) == len(inputs) and any(not _is_done(job) for job in before):
-            for job in before:
-                if job.state in ("failed", "cancelled") or (
-                    job.state == "done" and not _is_done(job)
-                ):
-                    self.store.requeue(owner, job.id)
+            again = [job.id for job in before if job.finished_state and not _is_done(job)]
+            self.store.requeue(owner, again, device)
             self._runner.wake()
             return [job.id for job in before]
         return self.submit(
@@ -213,12 +225,10 @@ class Studio:
 
     def cancel_all(self, owner: str, session_id: str | None = None) -> int:
         """Cancel whatever of the owner's waits or runs; returns how many jobs that were."""
-        active = self.jobs(
-            owner, session_id, states=("queued", "interrupted", "running"), limit=100_000
-        )
-        for job in active:
-            self.cancel(owner, job.id)
-        return len(active)
+        count, running = self.store.request_cancel_all(owner, session_id)
+        for job_id in running:
+            self._runner.cancel(job_id)
+        return count
 
     def delete_job(self, owner: str, job_id: str) -> None:
         """Delete a job with its files; files in folders of the person's stay.
@@ -230,10 +240,11 @@ class Studio:
         if view.state == "running":
             raise UserError("This job is running; cancel it first")
         remove_tree(self.settings.outputs / view.session_id / view.id)
-        for file in view.inputs:
-            folder = file.path.parent
-            if folder.is_relative_to(self.settings.uploads) and not self.store.known_paths(folder):
-                remove_tree(folder)
+        with uploads_lock(self.settings.uploads):
+            for file in view.inputs:
+                upload = file.path.parent.parent.parent == self.settings.uploads
+                if upload and not self.store.in_use(file.path):
+                    remove_tree(file.path.parent)
 
     def rerun(self, owner: str, job_id: str, params: Mapping[str, Any] | None = None) -> str:
         """Queue a job's inputs again, with the same or other parameters; returns the new id."""
@@ -289,21 +300,35 @@ class Studio:
         on_change: Callable[[JobView], None] | None = None,
         poll: float = 0.1,
     ) -> list[JobView]:
-        """Block until all of them have ended; `on_change` gets a job whenever it moved on."""
-        seen: dict[str, tuple[str, float]] = {}
-        ended: dict[str, JobView] = {}
+        """Block until all of them have ended; `on_change` gets a job whenever it moved on.
+
+        A job that is deleted meanwhile counts as cancelled.
+
+        Raises:
+            NotFound: there is no such job from the start.
+        """
+        views = {job_id: self.job(owner, job_id) for job_id in job_ids}
+        tell = on_change or _nobody_asks
+        for view in views.values():
+            tell(view)
         while True:
-            for start in range(0, len(job_ids), 500):
-                open_ids = [i for i in job_ids[start : start + 500] if i not in ended]
-                for view in self.store.jobs(owner, ids=open_ids, limit=500, newest_first=False):
-                    mark = (view.state, view.done)
-                    if on_change is not None and seen.get(view.id) != mark:
-                        on_change(view)
-                    seen[view.id] = mark
-                    if view.finished_state:
-                        ended[view.id] = view
-            if len(ended) == len(set(job_ids)):
-                return [ended[job_id] for job_id in job_ids]
+            waiting = [view.id for view in views.values() if not view.finished_state]
+            if not waiting:
+                return [views[job_id] for job_id in job_ids]
+            for start in range(0, len(waiting), _AT_ONCE):
+                part = waiting[start : start + _AT_ONCE]
+                marks = self.store.marks(owner, part)
+                for job_id in part:
+                    before = views[job_id]
+                    if marks.get(job_id) == (before.state, before.done):
+                        continue
+                    try:
+                        views[job_id] = self.job(owner, job_id)
+                    except NotFound:
+                        views[job_id] = replace(
+                            before, state="cancelled", error="It was deleted while it waited"
+                        )
+                    tell(views[job_id])
             time.sleep(poll)
 
     # Disk
@@ -326,15 +351,38 @@ class Studio:
                 remove_tree(folder)
         return freed
 
+    def _add_uploads(
+        self,
+        owner: str,
+        session_id: str,
+        items: Sequence[Sequence[Path]],
+        new: Callable[..., NewJob],
+    ) -> list[str]:
+        moved: dict[Path, Path] = {}
+        with uploads_lock(self.settings.uploads):
+            try:
+                for path in [path for item in items for path in item]:
+                    moved[path] = self._keep(session_id, path)
+                jobs = [new(inputs=[moved[path] for path in item]) for item in items]
+                return self.store.add(owner, session_id, jobs)
+            except BaseException:
+                for path, kept in moved.items():  # nothing was queued, so nothing was taken
+                    shutil.move(kept, path)
+                    kept.parent.rmdir()
+                raise
+
     def _keep(self, session_id: str, path: Path) -> Path:
         folder = self.settings.uploads / session_id / secrets.token_hex(8)
-        folder.mkdir(parents=True)
         kept = folder / safe_name(path.name)
         try:
-            os.replace(path, kept)
-        except OSError:
-            shutil.copyfile(path, kept)
-            path.unlink(missing_ok=True)
+            folder.mkdir(parents=True)
+            shutil.move(path, kept)
+            sync_file(kept)
+        except OSError as error:
+            remove_tree(folder)
+            raise UserError(
+                f"{printable(path.name)} could not be kept; free some disk space and send it again"
+            ) from error
         return kept
 
 
@@ -350,6 +398,14 @@ def check_params(engine_id: str, params: Mapping[str, Any]) -> tuple[dict[str, A
     except ValidationError as error:
         raise UserError(validation_sentence(error)) from error
     return checked.model_dump(mode="json"), engine.version, engine.accepts[0]
+
+
+def _nobody_asks(_job: JobView) -> None:
+    """What `wait` tells where nobody follows it."""
+
+
+def _today() -> str:
+    return time.strftime("%d %B %Y")
 
 
 def _is_done(job: JobView) -> bool:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, null, or_, select, update
 from sqlalchemy.orm import Session, selectinload, sessionmaker
 from sqlalchemy.sql.elements import ColumnElement
 
+from db.database import writing
 from db.schema import (
     FINISHED,
+    UNFINISHED,
     WAITING,
     ArtifactRow,
     JobRow,
@@ -22,8 +24,10 @@ from db.schema import (
     new_id,
     now,
 )
+from engines.base import UserError
 from studio.jobs.task import FileFacts, Outcome, Progress
 from studio.jobs.views import ArtifactView, JobView, NotFound, QueueView, SessionView
+from studio.workspace import Move, printable
 
 MAX_ATTEMPTS = 3
 
@@ -60,12 +64,13 @@ class Claimed:
 
 
 @dataclass(frozen=True)
-class Unfinished:
+class Leftover:
     """What a studio that stopped in the middle left of one job; `moving` is its journal."""
 
     id: str
-    session_id: str
-    moving: tuple[tuple[Path, Path], ...] = field(default=())
+    done: bool
+    out_dir: Path | None
+    moving: tuple[Move, ...]
 
 
 class Store:
@@ -76,7 +81,7 @@ class Store:
 
     @contextmanager
     def _write(self) -> Generator[Session]:
-        with self._factory.begin() as session:
+        with writing(self._factory) as session:
             yield session
 
     # Sessions
@@ -87,6 +92,16 @@ class Store:
             row = SessionRow(owner=owner, name=name)
             session.add(row)
             session.flush()
+            return SessionView.of(row)
+
+    def first_session(self, owner: str, name: str) -> SessionView:
+        """Create the owner's first session, unless two pages that open at once both ask for it."""
+        with self._write() as session:
+            row = session.scalar(select(SessionRow).where(SessionRow.owner == owner).limit(1))
+            if row is None:
+                row = SessionRow(owner=owner, name=name)
+                session.add(row)
+                session.flush()
             return SessionView.of(row)
 
     def sessions(self, owner: str) -> list[SessionView]:
@@ -112,9 +127,20 @@ class Store:
             self._session(session, owner, session_id).name = name
 
     def remove_session(self, owner: str, session_id: str) -> None:
-        """Delete a session's rows; nothing in it may be running."""
+        """Delete a session's rows.
+
+        Raises:
+            NotFound: it is not the owner's.
+            UserError: something in it runs.
+        """
         with self._write() as session:
-            session.delete(self._session(session, owner, session_id))
+            row = self._session(session, owner, session_id)
+            running = select(func.count()).where(
+                JobRow.session_id == session_id, JobRow.state == "running"
+            )
+            if session.scalar(running):
+                raise UserError("A job of this session is being stopped; delete it in a moment")
+            session.delete(row)
 
     def touch_session(self, owner: str, session_id: str) -> None:
         """Note that a session was used now.
@@ -261,13 +287,21 @@ class Store:
             return []
         return self.jobs(owner, batch=batch, limit=100_000, newest_first=False)
 
-    def requeue(self, owner: str, job_id: str) -> None:
-        """Put a failed or cancelled job back into the queue, as it was asked for."""
+    def requeue(self, owner: str, job_ids: Sequence[str], device: str | None = None) -> None:
+        """Put jobs that have ended back into the queue as they were asked for, without results.
+
+        Their files outside the studio's folder stay where they are.
+        """
         with self._write() as session:
-            row = self._job(session, owner, job_id)
-            row.state, row.error, row.cancel_requested = "queued", None, False
-            row.done = row.total = 0.0
-            row.text, row.attempts, row.finished = "", 0, None
+            for job_id in job_ids:
+                row = self._job(session, owner, job_id)
+                if row.state not in FINISHED:
+                    continue
+                _drop_results(row)
+                row.state, row.error, row.cancel_requested = "queued", None, False
+                row.done = row.total = 0.0
+                row.text, row.attempts, row.finished = "", 0, None
+                row.device = device or row.device
 
     def request_cancel(self, owner: str, job_id: str) -> str:
         """Cancel a waiting job at once, ask a running one to stop; returns the state it was in."""
@@ -279,6 +313,28 @@ class Store:
             elif state == "running":
                 row.cancel_requested = True
             return state
+
+    def request_cancel_all(
+        self, owner: str, session_id: str | None = None
+    ) -> tuple[int, list[str]]:
+        """Cancel whatever waits and ask what runs to stop; how many, and which of them run."""
+        mine = [JobRow.owner == owner]
+        if session_id is not None:
+            mine.append(JobRow.session_id == session_id)
+        with self._write() as session:
+            waiting = session.scalars(
+                update(JobRow)
+                .where(*mine, JobRow.state.in_(WAITING))
+                .values(state="cancelled", finished=now())
+                .returning(JobRow.id)
+            ).all()
+            running = session.scalars(
+                update(JobRow)
+                .where(*mine, JobRow.state == "running")
+                .values(cancel_requested=True)
+                .returning(JobRow.id)
+            ).all()
+            return len(waiting) + len(running), list(running)
 
     def remove_job(self, owner: str, job_id: str) -> JobView:
         """Delete a job's rows; it must not be running. Returns what it was."""
@@ -303,35 +359,40 @@ class Store:
 
         The update names the state it expects, so of two studios on one database one gets it.
         """
-        served = (
-            select(JobRow.owner, func.max(JobRow.started).label("last"))
+        first = (
+            select(JobRow.owner, func.min(JobRow.number).label("number"))
+            .where(JobRow.state == "queued")
             .group_by(JobRow.owner)
             .subquery()
         )
-        query = (
-            select(JobRow)
-            .outerjoin(served, served.c.owner == JobRow.owner)
-            .where(JobRow.state == "queued")
-            .order_by(served.c.last.is_not(None), served.c.last, JobRow.number)
+        served = (
+            select(func.max(JobRow.started)).where(JobRow.owner == first.c.owner).scalar_subquery()
+        )
+        next_one = (
+            select(first.c.number)
+            .order_by(served.is_not(None), served, first.c.number)  # who was never served is first
             .limit(1)
         )
+        with self._factory() as session:  # most looks find nothing, and need not hold up a writer
+            if session.scalar(next_one) is None:
+                return None
         while True:
             with self._write() as session:
-                row = session.scalar(query)
-                if row is None:
+                number = session.scalar(next_one)
+                if number is None:
                     return None
-                taken = session.execute(
+                row = session.scalar(
                     update(JobRow)
-                    .where(JobRow.number == row.number, JobRow.state == "queued")
+                    .where(JobRow.number == number, JobRow.state == "queued")
                     .values(
                         state="running",
                         started=now(),
                         attempts=JobRow.attempts + 1,
                         text="starting",
                     )
-                    .returning(JobRow.number)
-                ).first()
-                if taken is None:
+                    .returning(JobRow)
+                )
+                if row is None:
                     continue
                 inputs = [a.path for a in row.artifacts if a.role == "input"]
                 return Claimed(
@@ -355,39 +416,44 @@ class Store:
             asked = session.scalar(select(JobRow.cancel_requested).where(JobRow.id == job_id))
             return asked is None or asked
 
-    def journal(self, job_id: str, moves: Sequence[tuple[Path, Path]]) -> None:
+    def journal(self, job_id: str, moves: Sequence[Move]) -> None:
         """Note which files are about to get their names, before they do."""
+        lines = [[str(move.staged), str(move.final), move.sha256] for move in moves]
         with self._write() as session:
-            row = session.scalar(select(JobRow).where(JobRow.id == job_id))
-            if row is not None:
-                row.moving = [[str(staged), str(final)] for staged, final in moves]
+            session.execute(update(JobRow).where(JobRow.id == job_id).values(moving=lines))
+
+    def settled(self, job_id: str) -> None:
+        """The journal of a job has served: its files have their names, or are gone."""
+        with self._write() as session:
+            session.execute(update(JobRow).where(JobRow.id == job_id).values(moving=null()))
 
     def finish(
         self, job_id: str, outcome: Outcome, files: Sequence[tuple[FileFacts, Path]] = ()
     ) -> bool:
-        """Record how a job ended, with its files, in one transaction; False if it was deleted."""
+        """Record how a job ended, with its files, in one transaction; False if it was deleted.
+
+        Its journal stays until `settled`.
+        """
         with self._write() as session:
             row = session.scalar(select(JobRow).where(JobRow.id == job_id))
             if row is None:
                 return False
             row.state, row.error, row.finished = outcome.state, outcome.error, now()
-            row.seconds, row.peak_mb = outcome.seconds, outcome.peak_mb
-            row.moving, row.cancel_requested = [], False
+            row.seconds, row.peak_mb, row.cancel_requested = outcome.seconds, outcome.peak_mb, False
+            _drop_results(row)  # an earlier run's, where this is a run again
             if outcome.state == "done":
                 row.done = row.total = max(row.total, 1.0)
                 row.text = ""
                 row.device = outcome.device
                 row.engine_version = outcome.engine_version
                 row.models, row.versions = dict(outcome.models), dict(outcome.versions)
-                row.notes = list(outcome.notes)
-                inputs = [artifact for artifact in row.artifacts if artifact.role == "input"]
-                for artifact, (sha256, size) in zip(inputs, outcome.inputs, strict=True):
+                row.notes = [printable(note) for note in outcome.notes]
+                for artifact, (sha256, size) in zip(row.artifacts, outcome.inputs, strict=True):
                     artifact.sha256, artifact.bytes = sha256, size
-                row.artifacts = inputs  # an earlier run's outputs, where this is a run again
                 row.artifacts.extend(
-                    ArtifactRow(owner=row.owner, role=f.role, kind=f.kind, label=f.label[:200],
+                    ArtifactRow(owner=row.owner, role=f.role, kind=f.kind, label=f.label,
                                 path=str(path), sha256=f.sha256, bytes=f.bytes, primary=f.primary,
-                                position=n + len(outcome.inputs))
+                                facts=dict(f.facts), position=n + len(outcome.inputs))
                     for n, (f, path) in enumerate(files)
                 )  # fmt: skip
                 row.measurements = [
@@ -402,27 +468,30 @@ class Store:
             session.execute(
                 update(JobRow)
                 .where(JobRow.id == job_id, JobRow.state == "running")
-                .values(state="interrupted", attempts=JobRow.attempts - 1, moving=[])
+                .values(state="interrupted", attempts=JobRow.attempts - 1)
             )
 
-    def unfinished(self) -> list[Unfinished]:
-        """Jobs that were running when a studio stopped without saying so."""
+    def leftovers(self) -> list[Leftover]:
+        """Jobs of which a studio that stopped in the middle may have left files."""
+        query = select(JobRow).where(
+            or_(JobRow.state.in_(UNFINISHED), JobRow.moving.is_not(null()))
+        )
         with self._factory() as session:
-            rows = session.scalars(
-                select(JobRow).where(JobRow.state.in_(("running", "interrupted")))
-            )
             return [
-                Unfinished(r.id, r.session_id, tuple((Path(a), Path(b)) for a, b in r.moving))
-                for r in rows
+                Leftover(
+                    row.id,
+                    row.state == "done",
+                    Path(row.out_dir) if row.out_dir else None,
+                    tuple(Move(Path(a), Path(b), sha256) for a, b, sha256 in row.moving or ()),
+                )
+                for row in session.scalars(query)
             ]
 
     def requeue_unfinished(self) -> None:
         """Queue them again; one that stopped the studio three times has failed."""
         with self._write() as session:
-            for row in session.scalars(
-                select(JobRow).where(JobRow.state.in_(("running", "interrupted")))
-            ):
-                row.moving, row.text, row.done = [], "", 0.0
+            for row in session.scalars(select(JobRow).where(JobRow.state.in_(UNFINISHED))):
+                row.text, row.done = "", 0.0
                 if row.cancel_requested:
                     row.state, row.finished, row.cancel_requested = "cancelled", now(), False
                 elif row.attempts >= MAX_ATTEMPTS:
@@ -434,11 +503,22 @@ class Store:
                 else:
                     row.state = "queued"
 
-    def known_paths(self, folder: Path) -> set[str]:
-        """Paths below `folder` that some artifact points at."""
+    def input_paths(self) -> set[Path]:
+        """Every file that some job takes, whoever's it is."""
         with self._factory() as session:
-            query = select(ArtifactRow.path).where(ArtifactRow.path.startswith(str(folder)))
-            return set(session.scalars(query))
+            query = select(ArtifactRow.path).where(ArtifactRow.role == "input").distinct()
+            return {Path(path) for path in session.scalars(query)}
+
+    def in_use(self, path: Path) -> bool:
+        """Whether some job takes or made this file."""
+        with self._factory() as session:
+            query = select(ArtifactRow.id).where(ArtifactRow.path == str(path)).limit(1)
+            return session.scalar(query) is not None
+
+    def known_sessions(self) -> set[str]:
+        """Ids of all sessions."""
+        with self._factory() as session:
+            return set(session.scalars(select(SessionRow.id)))
 
     def known_jobs(self) -> set[tuple[str, str]]:
         """(session, job) of every job that is done."""
@@ -452,10 +532,16 @@ class Store:
             query = select(func.count()).where(JobRow.owner == owner, JobRow.state.in_(WAITING))
             return session.scalar(query) or 0
 
-    def active_in(self, session_id: str) -> list[str]:
-        """Ids of a session's jobs that have not ended."""
+    def marks(self, owner: str, job_ids: Sequence[str]) -> dict[str, tuple[str, float]]:
+        """State and progress of those jobs of the owner's that are (still) there."""
+        query = select(JobRow.id, JobRow.state, JobRow.done).where(
+            JobRow.owner == owner, JobRow.id.in_(job_ids)
+        )
         with self._factory() as session:
-            query = select(JobRow.id).where(
-                JobRow.session_id == session_id, JobRow.state.not_in(FINISHED)
-            )
-            return list(session.scalars(query))
+            return {job_id: (state, done) for job_id, state, done in session.execute(query)}
+
+
+def _drop_results(row: JobRow) -> None:
+    row.artifacts = [artifact for artifact in row.artifacts if artifact.role == "input"]
+    row.measurements, row.notes = [], []
+    row.models, row.versions = {}, {}

@@ -56,6 +56,7 @@ class FileFacts:
     sha256: str
     bytes: int
     primary: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True)
@@ -72,5 +73,5 @@ class Outcome:
     files: tuple[FileFacts, ...] = ()
     measurements: tuple[tuple[str, float, str], ...] = ()
     notes: tuple[str, ...] = ()
-    models: Mapping[str, str] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
+    models: Mapping[str, str] = field(default_factory=dict[str, str])
+    versions: Mapping[str, str] = field(default_factory=dict[str, str])

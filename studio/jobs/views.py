@@ -11,6 +11,7 @@ from typing import Any
 from db.schema import ArtifactRow, JobRow, SessionRow
 from engines import registry
 from engines.base import UserError
+from studio.workspace import printable
 
 
 class NotFound(UserError):
@@ -58,8 +59,8 @@ class ArtifactView:
         """From a row."""
         path = Path(row.path)
         return cls(
-            row.id, row.role, row.kind, row.label, path.name, path, row.sha256, row.bytes,
-            row.facts, row.primary,
+            row.id, row.role, row.kind, row.label, printable(path.name), path, row.sha256,
+            row.bytes, row.facts, row.primary,
         )  # fmt: skip
 
 
@@ -94,10 +95,12 @@ class JobView:
     figures: tuple[ArtifactView, ...] = ()
     comparisons: tuple[tuple[ArtifactView, ArtifactView], ...] = ()
     thumbnail: ArtifactView | None = None
-    measurements: Mapping[str, tuple[float, str]] = field(default_factory=dict)
+    measurements: Mapping[str, tuple[float, str]] = field(
+        default_factory=dict[str, tuple[float, str]]
+    )
     notes: tuple[str, ...] = ()
-    models: Mapping[str, str] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
+    models: Mapping[str, str] = field(default_factory=dict[str, str])
+    versions: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def finished_state(self) -> bool:

@@ -1,5 +1,6 @@
 """First tables"""
 
+# pyright: basic
 from __future__ import annotations
 
 import sqlalchemy as sa
@@ -10,7 +11,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-
+    """Make all tables."""
     op.create_table(
         "models",
         sa.Column("id", sa.String(length=120), nullable=False),
@@ -78,7 +79,7 @@ def upgrade() -> None:
         sa.Column("versions", sa.JSON(), nullable=False),
         sa.Column("models", sa.JSON(), nullable=False),
         sa.Column("notes", sa.JSON(), nullable=False),
-        sa.Column("moving", sa.JSON(), nullable=False),
+        sa.Column("moving", sa.JSON(), nullable=True),
         sa.ForeignKeyConstraint(["session_id"], ["sessions.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("number"),
         sa.UniqueConstraint("id"),
@@ -86,8 +87,11 @@ def upgrade() -> None:
     with op.batch_alter_table("jobs", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_jobs_batch"), ["batch"], unique=False)
         batch_op.create_index("ix_jobs_owner_number", ["owner", "number"], unique=False)
+        batch_op.create_index("ix_jobs_owner_started", ["owner", "started"], unique=False)
         batch_op.create_index("ix_jobs_session_number", ["session_id", "number"], unique=False)
-        batch_op.create_index("ix_jobs_state_number", ["state", "number"], unique=False)
+        batch_op.create_index(
+            "ix_jobs_state_owner_number", ["state", "owner", "number"], unique=False
+        )
 
     op.create_table(
         "artifacts",
