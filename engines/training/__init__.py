@@ -5,6 +5,7 @@ Every bundled weight is made by `train RECIPE`. `recipes` lists them, `run_recip
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import cast
@@ -30,6 +31,7 @@ def run_recipe(
     device: str = "cpu",
     data: Path | None = None,
     folder: Path,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Report:
     """Train; see `engines.training.loop.train`.
 
@@ -43,6 +45,7 @@ def run_recipe(
         device=device,
         data=data,
         folder=folder,
+        say=say,
     )
 
 

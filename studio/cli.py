@@ -1,0 +1,191 @@
+"""The command line: what there is to ask for, and which function does it.
+
+Nothing heavy is imported here, so that `--help` answers at once; each command's module is imported
+when it is run. Exit codes: 0 all done, 1 some failed, 2 wrong use, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
+from importlib import import_module
+from pathlib import Path
+
+DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+_COMMANDS = {  # command -> module:function, which takes the arguments and returns the exit code
+    "serve": "studio.commands.serve:serve",
+    "run": "studio.commands.run:run",
+    "engines": "studio.commands.engines:engines",
+    "jobs": "studio.commands.history:jobs",
+    "sessions": "studio.commands.history:sessions",
+    "clean": "studio.commands.history:clean",
+    "models list": "studio.commands.models:show",
+    "models pull": "studio.commands.models:pull",
+    "models add": "studio.commands.models:add",
+    "models remove": "studio.commands.models:remove",
+    "models check": "studio.commands.models:check",
+    "models verify": "studio.commands.models:verify",
+    "train": "studio.commands.train:train",
+    "bench": "studio.commands.bench:bench",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["test"]:  # everything behind it is pytest's
+        from studio.commands.test import test
+
+        return test(given[1:])
+    try:
+        args = parser().parse_args(given)
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    module, _, function = _COMMANDS[_command(args)].partition(":")
+    from engines.base import UserError
+
+    args.out_stream = sys.stdout
+    try:
+        # A document must stand alone on standard output, whatever a library prints.
+        with redirect_stdout(sys.stderr) if args.json else nullcontext():
+            return getattr(import_module(module), function)(args)
+    except UserError as error:
+        print(f"noise-studio: {error}", file=sys.stderr)
+        return WRONG_USE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # `noise-studio jobs | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+
+
+def _command(args: argparse.Namespace) -> str:
+    if args.command is None:
+        return "serve"
+    return f"models {args.verb or 'list'}" if args.command == "models" else args.command
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = argparse.ArgumentParser(
+        prog="noise-studio",
+        description="Opens the studio in the browser, or runs one command.",
+        epilog="Without a command the studio is opened; COMMAND --help tells more of each.",
+        allow_abbrev=False,
+    )
+    top.set_defaults(json=False)
+    _serve_options(top)
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+
+    run = commands.add_parser("run", help="process files", allow_abbrev=False)
+    run.add_argument("engine", metavar="ENGINE", help="such as raw.yond; `engines` lists them")
+    run.add_argument("inputs", nargs="+", metavar="INPUT", help="files, folders and globs")
+    run.add_argument("--out", required=True, type=Path, metavar="DIR", help="where results go")
+    run.add_argument(
+        "--param", action="append", default=[], metavar="NAME=VALUE",
+        help="a parameter; one that takes several values is given several times",
+    )  # fmt: skip
+    run.add_argument("--preset", metavar="P", help="name of a preset, or a JSON file")
+    _device_option(run)
+    _json_option(run)
+
+    engines = commands.add_parser("engines", help="what there is, with parameters")
+    engines.add_argument("engine", nargs="?", metavar="ENGINE")
+    _json_option(engines)
+
+    for name, what in (
+        ("jobs", "what was done, newest first"),
+        ("sessions", "collections of jobs"),
+    ):
+        history = commands.add_parser(name, help=what)
+        history.add_argument("--limit", type=int, default=50, metavar="N", help="how many at most")
+        _json_option(history)
+
+    _models_parser(
+        commands.add_parser("models", help="weights: list, pull, add, remove, check, verify")
+    )
+
+    train = commands.add_parser("train", help="train weights by a recipe", allow_abbrev=False)
+    train.add_argument("recipe", nargs="?", metavar="RECIPE", help="without one they are listed")
+    train.add_argument("--budget-minutes", type=float, metavar="N", help="stop after so long")
+    train.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    train.add_argument("--data", type=Path, metavar="DIR", help="your own files to train on")
+    _device_option(train)
+
+    bench = commands.add_parser("bench", help="measure what the README says", allow_abbrev=False)
+    bench.add_argument("name", nargs="?", metavar="NAME", help="without one they are listed")
+    _json_option(bench)
+
+    clean = commands.add_parser(
+        "clean", help="say what takes space, and free what can be made again"
+    )
+    _json_option(clean)
+    commands.add_parser("test", help="run the tests; arguments go to pytest", add_help=False)
+    return top
+
+
+def _serve_options(top: argparse.ArgumentParser) -> None:
+    page = top.add_argument_group("the page")
+    page.add_argument("--host", help="address to listen on (127.0.0.1)")
+    page.add_argument("--port", type=int, help="first port to try (7860)")
+    page.add_argument("--share", action="store_true", default=None, help="a public address")
+    page.add_argument("--auth", metavar="USER:PASSWORD", help="what visitors have to give")
+    page.add_argument(
+        "--no-browser", action="store_false", dest="open_browser", default=None,
+        help="open no browser window",
+    )  # fmt: skip
+    page.add_argument("--executor", help="worker (a process of its own) or inline")
+    page.add_argument("--device", help="cpu, cuda, mps; by default the best there is")
+    page.add_argument("--version", action=_Version, help="print the version and stop")
+
+
+def _models_parser(models: argparse.ArgumentParser) -> None:
+    verbs = models.add_subparsers(dest="verb", metavar="VERB", title="verbs")
+    show = verbs.add_parser("list", help="weights that are here (also without a verb)")
+    pull = verbs.add_parser("pull", help="where the authors publish theirs")
+    pull.add_argument("network", nargs="?", metavar="NETWORK", help="such as raw.yond/snrnet")
+    add = verbs.add_parser("add", help="check a checkpoint and keep it")
+    add.add_argument("file", type=Path, metavar="FILE", help="safetensors, or tensors-only .pth")
+    add.add_argument("--name", default="", metavar="ID", help="what to call it")
+    remove = verbs.add_parser("remove", help="forget added weights")
+    remove.add_argument("id", metavar="ID")
+    check = verbs.add_parser("check", help="whether all are there, unchanged and fit")
+    verify = verbs.add_parser("verify", help="our networks against golden files")
+    verify.add_argument("files", nargs="+", type=Path, metavar="GOLDEN")
+    for verb in (show, pull, add, remove, check, verify):
+        _json_option(verb)
+    _json_option(models)
+
+
+def _device_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--device", default=argparse.SUPPRESS, help="cpu, cuda, mps; by default the best there is"
+    )
+
+
+def _json_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--json", action="store_true", default=argparse.SUPPRESS,
+        help="one JSON document on standard output",
+    )  # fmt: skip
+
+
+class _Version(argparse.Action):
+    """`--version`, whose number is only read when somebody asks."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:
+        super().__init__(option_strings, dest=argparse.SUPPRESS, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *rest: object) -> None:
+        """Print and stop."""
+        from studio.config import VERSION
+
+        print(f"noise-studio {VERSION}")
+        parser.exit()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The commands, one noun a module; `studio.cli` says which there are."""

@@ -1,0 +1,238 @@
+"""`run`: files through an engine, by the same queue as the page's.
+
+Another process that is open on this home does the jobs; when it goes, this one takes over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import signal
+import sys
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from tqdm import tqdm
+
+from engines import registry
+from engines.base import UserError
+from studio.commands import output, parameters, settings
+from studio.config import VERSION
+from studio.jobs.service import LOCAL, Studio, check_params
+from studio.jobs.views import JobView
+
+
+@dataclass(frozen=True)
+class Item:
+    """One entry of the answer: a file to process, or why there is none."""
+
+    name: str
+    path: Path | None = None
+    error: str | None = None
+
+
+def run(args: argparse.Namespace) -> int:
+    """Process the inputs and wait for them; see `studio.cli` for the exit codes."""
+    engine = registry.engine_class(args.engine)
+    if args.out.exists() and not args.out.is_dir():
+        raise UserError(f"Results go to a folder, and this is a file: {args.out}")
+    device = settings.device(args)
+    studio = Studio(settings.load(args))
+    given = parameters.read(engine.Params, args.param)
+    if args.preset is not None:
+        given = studio.presets.load(LOCAL, args.engine, args.preset) | given
+    check_params(args.engine, given)
+    items = expand(args.inputs, engine.suffixes)
+    paths = list(dict.fromkeys(item.path.absolute() for item in items if item.path is not None))
+    views: dict[Path, JobView] = {}
+    with _Interrupt() as interrupt, _Shown(args, items, len(paths)) as shown:
+        if paths:
+            studio.start()
+        try:
+            if paths:
+                session = studio.open_session(LOCAL)
+                ids = studio.submit_batch(
+                    LOCAL, session.id, args.engine, paths, given, out_dir=args.out, device=device
+                )
+                if not studio.is_runner:
+                    output.say(
+                        "Another studio is open here and does the work; this one waits for it"
+                    )
+                ended = _wait(studio, ids, interrupt, shown)
+                views = dict(zip(paths, ended, strict=True))
+        finally:
+            studio.stop()
+    entries = [_entry(item, views, args.out) for item in items]
+    if args.json:
+        output.document(args, {"engine": args.engine, "version": VERSION, "jobs": entries})
+    if interrupt.asked:
+        return 130
+    return 0 if all(entry["state"] == "done" for entry in entries) else 1
+
+
+def expand(inputs: Sequence[str], suffixes: Sequence[str]) -> list[Item]:
+    """Files, the files of folders that the engine reads, and what globs stand for, in order."""
+    found: list[Item] = []
+    for given in inputs:
+        path = Path(given)
+        if path.is_dir():
+            files = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
+            files = [file for file in files if file.is_file()]
+            found += [Item(str(file), file) for file in files]
+            if not files:
+                found.append(Item(given, error=f"No file in this folder can be read here: {given}"))
+        elif path.exists():
+            found.append(Item(given, path))
+        else:
+            matches = sorted(glob.glob(given, recursive=True))
+            found += expand(matches, suffixes)
+            if not matches:
+                found.append(Item(given, error=f"There is no such file; check its name: {given}"))
+    return found
+
+
+def _wait(studio: Studio, ids: list[str], interrupt: _Interrupt, shown: _Shown) -> list[JobView]:
+    try:
+        with interrupt.raised():
+            return studio.wait(LOCAL, ids, shown.update)
+    except KeyboardInterrupt:
+        output.say("Cancelling what is left; Ctrl-C again leaves it to the next start")
+        for job_id in ids:
+            studio.cancel(LOCAL, job_id)
+        with interrupt.raised(again=True):
+            return studio.wait(LOCAL, ids, shown.update)
+
+
+def _entry(item: Item, views: dict[Path, JobView], out: Path) -> dict[str, Any]:
+    """One job of the document."""
+    view = views.get(item.path.absolute()) if item.path is not None else None
+    if view is None:
+        return {
+            "input": item.name, "state": "failed", "error": item.error, "seconds": None,
+            "peak_mb": None, "outputs": [], "measurements": {},
+        }  # fmt: skip
+    done = view.state == "done"
+    return {
+        "input": item.name,
+        "state": view.state,
+        "error": view.error,
+        "seconds": None if view.seconds is None else round(view.seconds, 3),
+        "peak_mb": None if view.peak_mb is None else round(view.peak_mb),
+        "outputs": [
+            {
+                "path": str(_as_given(file.path, out)),
+                "kind": file.kind,
+                "label": file.label,
+                "primary": file.primary,
+            }
+            for file in (view.outputs if done else ())
+        ],
+        "measurements": {
+            name: {"value": value, "unit": unit}
+            for name, (value, unit) in (view.measurements if done else {}).items()
+        },
+    }
+
+
+def _as_given(path: Path, out: Path) -> Path:
+    return out / path.name if path.parent == out.absolute() else path
+
+
+class _Interrupt:
+    """Ctrl-C and SIGTERM, heeded only where a stop leaves nothing half done."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._raise = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _Interrupt:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+        if self._raise:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def raised(self, *, again: bool = False) -> Generator[None]:
+        """Within, a request ends what is being done; one that came before does so at once.
+
+        Raises:
+            KeyboardInterrupt: it came; with `again`, another one came.
+        """
+        self._raise = True
+        try:
+            if self.asked and not again:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self._raise = False
+
+
+class _Shown:
+    """What a person sees of a run: a bar on a terminal, and a line for each file that ended."""
+
+    def __init__(self, args: argparse.Namespace, items: Sequence[Item], jobs: int) -> None:
+        self._json = args.json
+        self._out = args.out
+        self._jobs = jobs
+        self._items = items
+        self._ended: set[str] = set()
+        tqdm.set_lock(threading.RLock())  # its own would be shared with processes that we have not
+        self._bar: Any = None
+
+    def __enter__(self) -> _Shown:
+        self._bar = tqdm(
+            total=self._jobs,
+            file=sys.stderr,
+            disable=not sys.stderr.isatty() or not self._jobs,
+            leave=False,
+            bar_format="{percentage:3.0f}%|{bar:24}| {elapsed}<{remaining} {desc}",
+        )
+        for item in self._items:
+            if item.error is not None:
+                self._failure(item.error)
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._bar.close()
+
+    def update(self, view: JobView) -> None:
+        """A job moved on."""
+        name = view.inputs[0].name
+        if view.finished_state and view.id not in self._ended:
+            self._ended.add(view.id)
+            if view.state == "done":
+                self._success(name, view)
+            else:
+                self._failure(f"{name}: {view.error or view.state}")
+        share = view.done / view.total if view.state == "running" and view.total else 0.0
+        self._bar.n = len(self._ended) + min(share, 1.0)
+        if view.state == "running":
+            self._bar.set_description_str(f"{name}: {view.text}", refresh=False)
+        self._bar.refresh()
+
+    def _success(self, name: str, view: JobView) -> None:
+        numbers = ", ".join(f"{k} {v:.4g} {u}".rstrip() for k, (v, u) in view.measurements.items())
+        files = ", ".join(str(_as_given(file.path, self._out)) for file in view.outputs)
+        stream = sys.stderr if self._json else sys.stdout
+        self._bar.write(f"{name}: {view.seconds or 0:.1f} s -> {files}", file=stream)
+        for line in (numbers, *view.notes):
+            if line:
+                self._bar.write(f"  {line}", file=stream)
+
+    def _failure(self, text: str) -> None:
+        self._bar.write(text, file=sys.stderr)
