@@ -44,10 +44,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args = parser().parse_args(given)
     except SystemExit as ended:
         return int(ended.code or 0)
-    module, _, function = _COMMANDS[_command(args)].partition(":")
+    args.out_stream = sys.stdout
+    try:
+        return _perform(args)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # `noise-studio jobs | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+
+
+def _perform(args: argparse.Namespace) -> int:
     from engines.base import UserError
 
-    args.out_stream = sys.stdout
+    module, _, function = _COMMANDS[_command(args)].partition(":")
     try:
         # A document must stand alone on standard output, whatever a library prints.
         with redirect_stdout(sys.stderr) if args.json else nullcontext():
@@ -55,11 +65,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"noise-studio: {error}", file=sys.stderr)
         return WRONG_USE
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:  # `noise-studio jobs | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
 
 
 def _command(args: argparse.Namespace) -> str:

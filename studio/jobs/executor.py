@@ -7,9 +7,12 @@ driven; the runner knows nothing else of it.
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import Any, Protocol
 
 from studio.jobs.perform import ModelCache, perform
@@ -83,7 +86,8 @@ class WorkerExecutor:
             target=serve, args=(their_pipe, their_stop, list(sys.path)), daemon=True,
             name="noise-studio-worker",
         )  # fmt: skip
-        self._process.start()
+        with _ctrl_c_held_back():
+            self._process.start()
         their_pipe.close()
         their_stop.close()
 
@@ -129,6 +133,23 @@ class WorkerExecutor:
             process.join(timeout=5)
             self._pipe.close()
             self._stop.close()
+
+
+@contextmanager
+def _ctrl_c_held_back() -> Generator[None]:
+    """What is started within never hears Ctrl-C, not even while it still imports.
+
+    A terminal sends it to the whole group; it is for the studio, which then cancels.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    resource_tracker.ensure_running()  # spawning starts it otherwise, which lets the signal through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Gone(Exception):
