@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from engines.base import UserError
@@ -34,10 +35,11 @@ class Effect:
 class Actions:
     """Every action checks the owner through the studio's own calls."""
 
-    def __init__(self, studio: Studio, inbox: Inbox) -> None:
-        """Collect the actions by name."""
+    def __init__(self, studio: Studio, inbox: Inbox, examples: Mapping[str, Path]) -> None:
+        """Collect the actions by name; `examples` are files of ours by the tab that offers them."""
         self._studio = studio
         self._inbox = inbox
+        self._examples = examples
         self._by_name: dict[str, Callable[[Mapping[str, str], Scene], Effect]] = {
             "open": self._open,
             "use": self._use,
@@ -51,6 +53,7 @@ class Actions:
             "new-session": self._new_session,
             "rename-session": self._rename_session,
             "delete-session": self._delete_session,
+            "example": self._example,
             "remove-file": self._remove_file,
             "clear-files": self._clear_files,
         }
@@ -144,6 +147,14 @@ class Actions:
     def _delete_session(self, data: Mapping[str, str], scene: Scene) -> Effect:
         self._studio.delete_session(scene.owner, scene.session.id)
         return Effect(session="")
+
+    def _example(self, data: Mapping[str, str], scene: Scene) -> Effect:
+        tab = data.get("tab", "")
+        path = self._examples.get(tab)
+        if path is None:
+            raise UserError("There is no example on this tab")
+        self._inbox.add_in_place(scene.session.id, tab, str(path), (path.suffix.lower(),))
+        return Effect()
 
     def _remove_file(self, data: Mapping[str, str], scene: Scene) -> Effect:
         self._inbox.remove(scene.session.id, data.get("tab", ""), data.get("key", ""))

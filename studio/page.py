@@ -47,7 +47,8 @@ class Page:
         self.visitors = visitors
         self.tabs = list(tabs)
         self.inbox = Inbox(studio.settings.uploads)
-        self.actions = Actions(studio, self.inbox)
+        examples = {tab.id: tab.example for tab in self.tabs if tab.example is not None}
+        self.actions = Actions(studio, self.inbox, examples)
         self._build()
         self._wire()
 
@@ -235,7 +236,7 @@ class Page:
             else:
                 scene.view.seen[panel.name] = mark
                 updates.append(html)
-        busy = bool(scene.queue.running or scene.queue.waiting)
+        busy = bool(scene.queue.running or scene.queue.waiting or scene.awaited)
         pace = _ACTIVE if busy else _IDLE
         timer = gr.skip() if scene.view.pace == pace else gr.Timer(pace)
         scene.view.pace = pace

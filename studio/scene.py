@@ -49,6 +49,7 @@ class Scene:
     owner: str
     session: SessionView
     view: View
+    awaited: bool = False  # something more will be known in a moment
 
     @cached_property
     def queue(self) -> QueueView:

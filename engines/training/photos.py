@@ -67,9 +67,8 @@ def photos(cache: Path, data: Path | None = None) -> list[Photo]:
             picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
             if picture is None or min(picture.shape[:2]) < 700:
                 continue
-            small = _reduce(
-                picture[:, :, ::-1], 3 if _quantiser(encoded) > _COARSE_QUANTISER else 2
-            )
+            rgb = np.asarray(picture, dtype=np.uint8)[:, :, ::-1]
+            small = _reduce(rgb, 3 if _quantiser(encoded) > _COARSE_QUANTISER else 2)
             np.save(reduced / f"{name}.npy", small)
         done.touch()
     found = sorted(reduced.glob("*.npy"))

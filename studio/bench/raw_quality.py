@@ -13,10 +13,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from engines.base import UserError
@@ -73,7 +73,7 @@ def clean_sheet() -> NDArray[np.float32]:
     files = sorted(PHOTOS.glob("*.png"))
     if not files:
         raise UserError("The photographs of this bench are in tests/data/photos of the repository")
-    crops = [cv2.imread(str(file))[:, :, ::-1].astype(np.float32) / 255.0 for file in files]
+    crops = [np.asarray(Image.open(file).convert("RGB"), np.float32) / 255.0 for file in files]
     rows = [np.concatenate(crops[start : start + 5], axis=1) for start in (0, 5)]
     camera = decode_srgb(np.concatenate(rows, axis=0)) * _NEUTRAL * np.float32(_EXPOSURE)
     mosaic = np.empty(camera.shape[:2], dtype=np.float32)

@@ -34,7 +34,7 @@ def run() -> list[dict[str, Any]]:
 
 def _start(home: str) -> float:
     begun = time.perf_counter()
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603 - fixed arguments
         [sys.executable, "-m", "studio.cli", "--no-browser", "--port", str(_PORT)],
         cwd=_ROOT,
         env=os.environ | {"STUDIO_HOME": home},

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.base import UserError
 from studio.inbox import Inbox
 from studio.markup import render
+from studio.reader import Look
 from studio.scene import Scene, html_panel
 
 _SHOWN = 100  # facts are read for what is seen, not for a folder of thousands
@@ -24,14 +24,17 @@ class _Line:
 
 
 class FilesPanel:
-    """Chosen files of one tab; `facts` says in a few words what a file is."""
+    """Chosen files of one tab; `look` says in a few words what a file is."""
 
-    def __init__(self, tab: str, inbox: Inbox, facts: Callable[[Path], Sequence[str]]) -> None:
-        """Make the component; call inside a Blocks context."""
+    def __init__(
+        self, tab: str, inbox: Inbox, look: Callable[[Path], Look], example: str = ""
+    ) -> None:
+        """Make the component; call inside a Blocks context. `example`: offered while empty."""
         self.name = f"files-{tab}"
         self._tab = tab
         self._inbox = inbox
-        self._facts = facts
+        self._look = look
+        self._example = example
         self.component = html_panel(f"ns-files-{tab}")
 
     def html(self, scene: Scene) -> str | None:
@@ -41,18 +44,15 @@ class FilesPanel:
         files = self._inbox.files(scene.session.id, self._tab)
         shown: list[_Line] = []
         for file in files[:_SHOWN]:
-            facts, problem = self._look(file.path)
-            shown.append(_Line(file.key, file.path.name, file.bytes, facts, problem))
+            found = self._look(file.path)
+            facts = ("reading",) if found.pending else found.facts
+            scene.awaited |= found.pending
+            shown.append(_Line(file.key, file.path.name, file.bytes, facts, found.problem))
         return render(
             "files.html",
             tab=self._tab,
             files=files,
             shown=shown,
             total=sum(file.bytes for file in files),
+            example=self._example,
         )
-
-    def _look(self, path: Path) -> tuple[Sequence[str], str]:
-        try:
-            return self._facts(path), ""
-        except UserError as error:
-            return (), str(error)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import shutil
+import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
-from studio.markup import render
+from studio.markup import plural, render
 from studio.scene import Scene, html_panel
 
 _RECOUNT = 15.0  # seconds
@@ -61,5 +66,10 @@ class HeaderPanel:
 
 
 def _device(device: str) -> str:
-    names = {"cpu": "CPU", "mps": "Apple GPU", "auto": "Best device"}
+    """The device in words; "auto" is told from what the system shows, as no torch is loaded."""
+    if device == "auto":
+        nvidia = Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi")
+        apple = sys.platform == "darwin" and platform.machine() == "arm64"
+        device = "cuda" if nvidia else "mps" if apple else "cpu"
+    names = {"cpu": f"CPU, {plural(os.cpu_count() or 1, 'core')}", "mps": "Apple GPU"}
     return names.get(device, device.replace("cuda", "GPU").replace(":", " "))

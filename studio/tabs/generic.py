@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,11 @@ from studio.inbox import Inbox
 from studio.jobs.service import Studio
 from studio.panels.files import FilesPanel
 from studio.panels.result import Reading, ResultPanel, plain_reading
+from studio.reader import Look
 from studio.scene import Scene, tab_id
+from studio.theme import ASSETS
+
+EXAMPLES = ASSETS / "examples"
 
 
 @dataclass(frozen=True)
@@ -45,15 +50,17 @@ class MethodTab:
         self.engines = list(engines)
         self.suffixes = tuple(dict.fromkeys(s for engine in engines for s in engine.suffixes))
 
-    def facts(self, path: Path) -> Sequence[str]:
-        """A few words on a chosen file.
+    @property
+    def example(self) -> Path | None:
+        """A file that ships with the studio to try this tab with, if there is one."""
+        folder = EXAMPLES / self.id
+        return next(iter(sorted(folder.glob("*"))), None) if folder.is_dir() else None
 
-        Raises:
-            UserError: it cannot be processed here; the sentence is shown beside it.
-        """
+    def look(self, path: Path) -> Look:
+        """What is known of a chosen file, or why it cannot be processed here."""
         if self.suffixes and path.suffix.lower() not in self.suffixes:
-            raise UserError(f"This is no {self.noun} that can be read here; remove it")
-        return (path.suffix.lower().lstrip(".").upper() or "file",)
+            return Look(problem=f"This is no {self.noun} that can be read here; remove it")
+        return Look((path.suffix.lower().lstrip(".").upper() or "file",))
 
     def read(self, measurements: Mapping[str, tuple[float, str]]) -> Reading:
         """Sort a result's measurements for the eye."""
@@ -76,7 +83,10 @@ class MethodTab:
                     f'<p class="ns-note">{_limits(self.suffixes, settings.max_upload_mb)}</p>',
                     apply_default_css=False,
                 )
-                self.files = FilesPanel(self.id, inbox, self.facts)
+                example = self.example
+                self.files = FilesPanel(
+                    self.id, inbox, self.look, example.name if example is not None else ""
+                )
                 with gr.Row(visible=not settings.shared, elem_classes="ns-path"):
                     self.path = gr.Textbox(
                         label="Or a file or folder on this machine",
@@ -145,18 +155,16 @@ class MethodTab:
         if not chosen:
             raise UserError(f"Add a {self.noun} first")
         batch = secrets.token_hex(16)
-        waiting = [file.path for file in chosen if file.upload]
-        in_place = [file.path for file in chosen if not file.upload]
         moved: dict[Path, Path] = {}
-        for paths, uploads in ((waiting, True), (in_place, False)):
-            if paths:
-                ids = scene.studio.submit(
-                    scene.owner, scene.session.id, engine_id, [[path] for path in paths], params,
-                    uploads=uploads, batch=batch,
-                )  # fmt: skip
-                if uploads:
-                    jobs = [scene.studio.job(scene.owner, job_id) for job_id in ids]
-                    moved = {p: job.inputs[0].path for p, job in zip(paths, jobs, strict=True)}
+        for uploads, group in groupby(chosen, key=lambda file: file.upload):
+            paths = [file.path for file in group]
+            ids = scene.studio.submit(
+                scene.owner, scene.session.id, engine_id, [[path] for path in paths], params,
+                uploads=uploads, batch=batch,
+            )  # fmt: skip
+            if uploads:
+                jobs = [scene.studio.job(scene.owner, job_id) for job_id in ids]
+                moved |= {p: job.inputs[0].path for p, job in zip(paths, jobs, strict=True)}
         inbox.submitted(scene.session.id, self.id, moved)
         scene.view.coming[self.id] = batch
 

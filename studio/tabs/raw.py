@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 
+from engines.base import Engine
 from studio.markup import figures
 from studio.panels.result import Reading, Row, Verdict, plain_reading
+from studio.reader import FileReader, Look
 from studio.tabs.generic import MethodTab
 
 _HEADLINE = ("K", "sigma")
@@ -24,14 +25,14 @@ class RawTab(MethodTab):
         "nothing has to be set.",
     )
 
-    def facts(self, path: Path) -> Sequence[str]:
-        """Camera, ISO, exposure and size of a RAW file.
+    def __init__(self, title: str, engines: Sequence[type[Engine]]) -> None:
+        """See `MethodTab`."""
+        super().__init__(title, engines)
+        self._reader = FileReader(raw_facts)
 
-        Raises:
-            UserError: it is none that can be read; the sentence says what it is.
-        """
-        facts = path.stat()
-        return _facts(path, facts.st_size, facts.st_mtime_ns)
+    def look(self, path: Path) -> Look:
+        """Camera, ISO, exposure and size of a RAW file, or what it is instead."""
+        return self._reader.look(path)
 
     def read(self, measurements: Mapping[str, tuple[float, str]]) -> Reading:
         """Noise in large numbers, its confidence in a sentence, the rest in a table."""
@@ -66,17 +67,17 @@ def noise_verdict(confidence: float) -> Verdict:
     )
 
 
-@lru_cache(maxsize=2000)
-def _facts(path: Path, size: int, changed: int) -> tuple[str, ...]:
-    # Size and time are in the key so that a replaced file is read anew.
+def raw_facts(path: Path) -> tuple[str, ...]:
+    """Camera, ISO, exposure and size in words.
+
+    Raises:
+        UserError: it is no RAW that can be read; the sentence says what it is.
+    """
     from engines.media.raw_file import read_facts
 
     found = read_facts(path)
-    camera = " ".join(part for part in (found.make, found.model) if part)
-    if found.make and found.model.startswith(found.make):
-        camera = found.model
     words = [
-        camera or "Unknown camera",
+        found.camera or "Unknown camera",
         f"ISO {found.iso:.0f}" if found.iso else "",
         exposure_in_words(found.exposure_s),
         f"{found.width} x {found.height}",

@@ -82,7 +82,9 @@ def measure(
             texture += _INDEPENDENT * product.square() / (own[i] * own[j]).clamp_min(1e-30)
         usable = functional.max_pool2d(strips.flatten(0, 1), SIDE).reshape(own.shape) < 0.96 * clip
         at_floor = (strips <= floor.reshape(4, 1, 1, 1)).float()
-        usable &= functional.avg_pool2d(at_floor.flatten(0, 1), SIDE).reshape(own.shape) < _FLOOR_SHARE
+        usable &= (
+            functional.avg_pool2d(at_floor.flatten(0, 1), SIDE).reshape(own.shape) < _FLOOR_SHARE
+        )
         scene = torch.zeros_like(own)
         shown = strips
         if denoised is not None:

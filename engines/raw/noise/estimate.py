@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engines.raw.noise.blocks import SHAPE, TEXTURE_OF_NOISE, Blocks, join, measure
+from engines.raw.noise.blocks import SHAPE, TEXTURE_OF_NOISE, join, measure
 from engines.raw.noise.fit import fit_line, weighted_line
 
 Array = NDArray[np.float64]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from time import perf_counter
 
 import torch
 from torch import Tensor
@@ -64,12 +65,16 @@ def denoise(
     passes = 1 if params.K is not None else params.passes
     some = scattered(tiles, _FIRST_PASS_SHARE) if len(tiles) > _MANY_TILES else tiles
     total = len(tiles) + (len(some) if passes == 2 else 0)
+    megapixels = 4e-6 * planes.shape[1] * planes.shape[2] / len(tiles)  # a tile, about
+    begun = perf_counter()
     done = 0
 
     def step() -> None:
         nonlocal done
         job.check_cancelled()
-        job.progress(5 + 80 * done / total, 100, f"denoising, tile {done + 1} of {total}")
+        rate = megapixels * done / (perf_counter() - begun)
+        speed = f", {rate:.1f} MP/s" if done else ""
+        job.progress(5 + 80 * done / total, 100, f"denoising, tile {done + 1} of {total}{speed}")
         done += 1
 
     last = first

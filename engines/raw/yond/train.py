@@ -167,7 +167,8 @@ class SnrNetRecipe:
         x = min(max(int(x + random.integers(-side // 2, side // 4 + 1)), 0), width - window)
         crop = photo.pixels[y : y + window, x : x + window]
         if window != side:
-            crop = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)
+            reduced = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)
+            crop = np.asarray(reduced, dtype=np.uint16)
         return self._to_raw(crop, random)
 
     def _held_crop(self, photo: Photo, side: int, random: np.random.Generator) -> Tensor:

@@ -1,0 +1,130 @@
+"""Looks at chosen files in a process of its own and remembers what it saw.
+
+A damaged file can end the library that opens it; then this process is replaced and the file gets a
+sentence, and the page never notices. Looking at a folder of large files takes a while, so `look`
+answers at once and knows more the next time.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from engines.base import UserError
+
+Read = Callable[[Path], Sequence[str]]
+_Key = tuple[str, int, int]
+
+_KEPT = 5000  # files
+_PATIENCE = 30.0  # seconds for one file
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is known of a file: a few facts, or why it cannot be used; neither while it is read."""
+
+    facts: tuple[str, ...] = ()
+    problem: str = ""
+    pending: bool = False
+
+
+class FileReader:
+    """Reads files one after another with `read`, a function of a module (it goes to a process)."""
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self._known: OrderedDict[_Key, Look] = OrderedDict()
+        self._wanted: SimpleQueue[tuple[_Key, Path]] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def look(self, path: Path) -> Look:
+        """What is known now; a file that changed on the disk is read anew."""
+        try:
+            facts = path.stat()
+        except OSError:
+            return Look(problem=f"{path.name} is no longer there; remove it from the list")
+        key = (str(path), facts.st_size, facts.st_mtime_ns)
+        with self._lock:
+            if key not in self._known:
+                self._known[key] = Look(pending=True)
+                self._wanted.put((key, path))
+                if len(self._known) > _KEPT:
+                    self._known.popitem(last=False)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
+                self._thread.start()
+            return self._known[key]
+
+    def _run(self) -> None:
+        process = _Process(self._read)
+        while True:
+            key, path = self._wanted.get()
+            found = process.read(path)
+            with self._lock:
+                self._known[key] = found
+
+
+class _Process:
+    """The process, started when it is first needed and replaced when it is gone."""
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self._context = multiprocessing.get_context("spawn")
+        self._process: Any = None
+        self._pipe: Any = None
+
+    def read(self, path: Path) -> Look:
+        if self._process is None or not self._process.is_alive():
+            self._start()
+        try:
+            self._pipe.send(path)
+            if self._pipe.poll(_PATIENCE):
+                return self._pipe.recv()
+        except (EOFError, OSError):
+            pass
+        self._process.kill()
+        self._process.join(timeout=5)
+        return Look(problem=f"{path.name} cannot be read; copy it again, or remove it")
+
+    def _start(self) -> None:
+        self._pipe, theirs = self._context.Pipe()
+        self._process = self._context.Process(
+            target=_serve, args=(theirs, self._read, list(sys.path)), daemon=True,
+            name="noise-studio-reader",
+        )  # fmt: skip
+        self._process.start()
+        theirs.close()
+
+
+def _serve(pipe: Connection, read: Read, path: list[str]) -> None:
+    sys.path[:] = path
+    parent = multiprocessing.parent_process()
+
+    def die_with_parent() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=die_with_parent, daemon=True).start()
+    while True:
+        try:
+            file = pipe.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            found = Look(facts=tuple(read(file)))
+        except UserError as error:
+            found = Look(problem=str(error))
+        except Exception as error:
+            found = Look(problem=f"{file.name} cannot be read ({type(error).__name__}); remove it")
+        pipe.send(found)
