@@ -6,188 +6,216 @@ show the rendering rather than the noise.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
-from io import BytesIO
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import rawpy
-import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from engines.base import UserError
-from engines.media.exif import exif_block
+from engines.media.exif import ExifFacts, exif_block
 from engines.media.provenance import to_xmp
 from engines.media.raw_file import RawFacts
 
-_STRIP = 512  # rows rendered at once; even, so that every strip starts on the same CFA row
-_HALO = 8
+DEMOSAICED = (4096, 65535)
+"""Black and white of what `demosaic` returns."""
+
+_STRIP = 128  # rows rendered at once; even, so that every strip starts on the same CFA row
+_HALO = 4
 _SHOULDER = 0.8  # linear light above which highlights are rolled off instead of cut
+_BRIGHTEST = 4.0  # linear light that is told apart from more
+_SHOWN_STEPS = 13_000  # of linear light 1; a quarter of an eight-bit step in the deepest shadows
 
 
-def auto_stops(mosaic: NDArray[np.uint16], facts: RawFacts) -> float:
-    """Exposure in EV that shows a picture at a usual brightness, from -1 to 8.
+def auto_stops(mosaic: NDArray[np.uint16], facts: RawFacts, gain: int = 1) -> float:
+    """Exposure in EV that shows a picture at a usual brightness, from 0 to 8.
 
     The brightest hundredth of the white-balanced picture goes to 0.9, unless that leaves the
-    middle darker than a twelfth: then the middle counts, as with a lamp in a dark room.
+    middle darker than a twelfth: then the middle counts, as with a lamp in a dark room. It is
+    never darkened, or what is clipped would be shown grey.
     """
     step = max(2 * (min(mosaic.shape) // 1200), 2)
     cells = mosaic[: mosaic.shape[0] // 2 * 2, : mosaic.shape[1] // 2 * 2]
     brightest = np.zeros(cells[::step, ::step].shape, dtype=np.float32)
     for site, (y, x) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
-        plane = cells[y::step, x::step].astype(np.float32)
+        plane = cells[y::step, x::step].astype(np.float32) / gain
         factor = _balance(facts)["RGB".index(facts.cfa[site])]
-        linear = (plane - facts.black[site]) / (facts.white - facts.black[site]) * factor
+        linear = (plane - facts.black[site]) / (facts.clip - facts.black[site]) * factor
         np.maximum(brightest, linear[: brightest.shape[0], : brightest.shape[1]], out=brightest)
     if brightest.size == 0:
         return 0.0
     top, middle = (max(float(v), 1e-6) for v in np.percentile(brightest, (99.0, 50.0)))
     stops = max(np.log2(0.9 / top), min(np.log2(0.08 / middle), np.log2(0.9 / top) + 3.0))
-    return float(np.clip(round(stops, 1), -1.0, 8.0))
+    return float(np.clip(round(stops, 1), 0.0, 8.0))
 
 
 def render_preview(
-    mosaic: NDArray[np.uint16],
-    facts: RawFacts,
-    stops: float,
-    *,
-    gain: int = 1,
-    upright: bool = True,
+    mosaic: NDArray[np.uint16], facts: RawFacts, stops: float, *, gain: int = 1
 ) -> NDArray[np.uint8]:
-    """Draw a mosaic for the screen, in strips.
+    """Draw a mosaic for the screen, in strips; not rotated (see `upright`).
 
     Args:
         mosaic: (H, W) uint16, levels those of `facts` times `gain`.
         facts: levels, CFA, white balance and colours.
         stops: exposure in EV.
         gain: see `mosaic`.
-        upright: turn the picture as the camera was held.
 
     Returns:
-        (h, w, 3) uint8 sRGB.
+        (h, w, 3) uint8 sRGB with square pixels.
     """
     height, width = mosaic.shape
     out = np.empty((height, width, 3), dtype=np.uint8)
     curve = _curve()
-    matrix = np.asarray(facts.cam_to_srgb, dtype=np.float32)
-    factors = np.asarray(_balance(facts), dtype=np.float32) * np.float32(2.0**stops)
+    balance = _balance(facts)
+    # Every colour stops where the one that white balance leaves as it is does, as in LibRaw:
+    # what is clipped is white then.
+    limits = (1.0 / balance[0], 1.0 / balance[1], 1.0 / balance[2])
+    coding = _Coding(facts.clip, _SHOWN_STEPS * 2.0 ** max(stops, 0.0), _SHOWN_STEPS, limits)
+    # Coded camera RGB -> index of the curve.
+    factor = 2.0 ** min(stops, 0.0) * 65535.0 / _BRIGHTEST / _SHOWN_STEPS
+    matrix = np.asarray(facts.cam_to_srgb) * balance * factor
+    matrix = np.hstack([matrix, -matrix.sum(axis=1, keepdims=True) * coding.black])
     for top in range(0, height, _STRIP):
         start, stop = max(top - _HALO, 0), min(top + _STRIP + _HALO, height)
-        camera = demosaic(mosaic[start:stop], facts, gain)
-        linear = cv2.transform(camera * factors.clip(1e-6), matrix)
-        index = (linear * 4095.0 / 4.0).clip(0.0, 4095.0).astype(np.uint16)
-        out[top : top + _STRIP] = curve[index][top - start : top - start + _STRIP]
-    return np.ascontiguousarray(_turned(out, facts.orientation)) if upright else out
+        camera = _interpolate(mosaic[start:stop], facts, gain, coding)
+        linear = cv2.transform(camera[top - start : top - start + _STRIP], matrix)
+        np.take(curve, linear, out=out[top : top + _STRIP], mode="clip")
+    return _square(out, facts.pixel_aspect)
 
 
-def demosaic(mosaic: NDArray[np.uint16], facts: RawFacts, gain: int = 1) -> NDArray[np.float32]:
-    """(H, W) uint16 that starts on an even row -> (H, W, 3) float32 camera RGB, black 0, white 1.
+def upright(picture: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """A picture as the camera was held, by its TIFF orientation."""
+    if orientation in (2, 4, 5, 7):
+        picture = picture[:, ::-1]
+    return np.ascontiguousarray(np.rot90(picture, {3: 2, 4: 2, 6: 3, 7: 3, 5: 1, 8: 1}.get(orientation, 0)))
 
-    Edge-aware interpolation (OpenCV); highlights stop at white, so that they stay neutral after
-    white balance.
+
+def demosaic(mosaic: NDArray[np.uint16], facts: RawFacts, gain: int = 1) -> NDArray[np.uint16]:
+    """(H, W) uint16 -> (H, W, 3) uint16 camera RGB, between the levels `DEMOSAICED`.
+
+    There is room below black: noise around it must keep its mean.
     """
-    black = np.tile(
-        np.asarray(facts.black, dtype=np.float32).reshape(2, 2),
-        (mosaic.shape[0] // 2 + 1, mosaic.shape[1] // 2 + 1),
-    )[: mosaic.shape[0], : mosaic.shape[1]]
-    # A pedestal is kept through the sixteen-bit interpolation, or noise below black would be cut.
-    linear = (mosaic.astype(np.float32) / gain - black) / (facts.white - black)
-    coded = ((linear + 0.0625) * 60_000.0).clip(0.0, 65535.0).astype(np.uint16)
+    black, white = DEMOSAICED
+    coding = _Coding(facts.white, white - black, black, (1.0, 1.0, 1.0))
+    rgb = np.empty((*mosaic.shape, 3), dtype=np.uint16)
+    for top in range(0, mosaic.shape[0], _STRIP):
+        start, stop = max(top - _HALO, 0), min(top + _STRIP + _HALO, mosaic.shape[0])
+        part = _interpolate(mosaic[start:stop], facts, gain, coding)
+        rgb[top : top + _STRIP] = part[top - start : top - start + _STRIP]
+    return rgb
+
+
+@dataclass(frozen=True)
+class _Coding:
+    """How levels are written into the 16 bits that OpenCV interpolates.
+
+    Attributes:
+        full: level in DN to be written `scale` steps above black.
+        scale: see there.
+        black: step of black; what is below it is noise, and is kept.
+        limits: shares of `scale` above black at which red, green and blue stop.
+    """
+
+    full: float
+    scale: float
+    black: float
+    limits: tuple[float, float, float]
+
+
+def _interpolate(
+    mosaic: NDArray[np.uint16], facts: RawFacts, gain: int, coding: _Coding
+) -> NDArray[np.uint16]:
+    """Edge-aware interpolation (OpenCV) of rows that begin on an even row."""
+    height, width = mosaic.shape
+
+    def tiled(cell: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.tile(cell, (height // 2 + 1, width // 2 + 1))[:height, :width]
+
+    black = np.asarray(facts.black, dtype=np.float32).reshape(2, 2)
+    scale = np.float32(coding.scale) / (np.float32(coding.full) - black)
+    most = [coding.black + coding.scale * coding.limits["RGB".index(c)] for c in facts.cfa]
+    most = np.minimum(np.asarray(most, dtype=np.float32), 65535.0).reshape(2, 2)
+    linear = mosaic * tiled(scale / np.float32(gain))
+    linear += tiled(np.float32(coding.black) - black * scale)
+    np.minimum(np.maximum(np.rint(linear, out=linear), 0.0, out=linear), tiled(most), out=linear)
+    coded = linear.astype(np.uint16)
     if min(coded.shape) < 4:
-        rgb = np.repeat(coded[:, :, None], 3, axis=2)
-    else:
-        rgb = cv2.demosaicing(coded, getattr(cv2, f"COLOR_Bayer{facts.cfa}2RGB_EA"))
-    return np.minimum(rgb.astype(np.float32) / 60_000.0 - 0.0625, 1.0)
+        return np.repeat(coded[:, :, None], 3, axis=2)
+    return cv2.demosaicing(coded, getattr(cv2, f"COLOR_Bayer{facts.cfa}2RGB_EA"))
 
 
-def develop(dng: Path, stops: float, bits: int) -> NDArray[Any]:
+def develop(dng: Path, facts: RawFacts, gain: int, stops: float) -> NDArray[np.uint16]:
     """Develop one of our own DNG files with LibRaw: camera white balance, sRGB, upright.
 
     Args:
         dng: file written by `engines.media.dng.write_dng`.
+        facts: that it was written with.
+        gain: that it was written with.
         stops: exposure in EV.
-        bits: 8 or 16.
 
     Returns:
-        (h, w, 3) uint8 or uint16.
+        (h, w, 3) uint16; eight bits are its upper half.
 
     Raises:
         UserError: LibRaw could not develop it.
     """
+    # Brightening is done by a lower saturation level, which keeps all sixteen bits of the shadows.
+    # LibRaw's own guess of that level depends on the brightest pixel, that is, on the noise.
+    full = (facts.clip - min(facts.black)) * gain / 2.0 ** max(stops, 0.0)
     try:
         with rawpy.imread(str(dng)) as raw:
             return raw.postprocess(
                 use_camera_wb=True,
                 no_auto_bright=True,
-                bright=2.0**stops,
-                output_bps=bits,
+                adjust_maximum_thr=0.0,
+                user_sat=max(round(full), 1),  # above black
+                bright=2.0 ** min(stops, 0.0),
+                gamma=(2.4, 12.92),  # sRGB's, as the profile says
+                output_bps=16,
                 output_color=rawpy.ColorSpace.sRGB,
             )
     except rawpy.LibRawError as error:
-        raise UserError(
-            "LibRaw could not develop this picture; choose DNG as the output"
-        ) from error
-
-
-def write_tiff(
-    path: Path, rgb: NDArray[np.uint16], facts: RawFacts, provenance: Mapping[str, Any]
-) -> None:
-    """16-bit TIFF, deflated, with sRGB profile, camera, EXIF facts and provenance."""
-    xmp = to_xmp(provenance).encode("utf-8")
-    profile = srgb_profile()
-    extra: list[tuple[int, int, int, Any, bool]] = [
-        (700, 1, len(xmp), xmp, True),
-        (34675, 7, len(profile), profile, True),
-    ]
-    for code, text in ((271, facts.make), (272, facts.model)):
-        if text:
-            extra.append((code, 2, len(text) + 1, text, True))
-    tifffile.imwrite(
-        path,
-        rgb,
-        photometric="rgb",
-        compression="zlib",
-        compressionargs={"level": 4},
-        metadata=None,
-        software="Noise Studio",
-        datetime=facts.datetime or None,
-        rowsperstrip=256,
-        extratags=extra,
-    )
+        raise UserError("LibRaw could not develop this picture; choose DNG as the output") from error
 
 
 def write_jpeg(
     path: Path,
     rgb: NDArray[np.uint8],
-    facts: RawFacts,
+    exif: ExifFacts,
     provenance: Mapping[str, Any] | None,
     quality: int = 95,
 ) -> None:
-    """JPEG without chroma subsampling, with sRGB profile; EXIF and provenance where given."""
+    """Upright JPEG without chroma subsampling, with sRGB profile; EXIF beside provenance."""
     more: dict[str, Any] = {}
     if provenance is not None:
-        more["exif"] = exif_block(facts.exif, orientation=1)
+        more["exif"] = exif_block(exif, rgb.shape[1], rgb.shape[0])
         more["xmp"] = to_xmp(provenance).encode("utf-8")
     Image.fromarray(rgb).save(
         path, "JPEG", quality=quality, subsampling=0, icc_profile=srgb_profile(), **more
     )
 
 
-def thumbnail(rgb: NDArray[np.uint8], side: int = 320) -> bytes:
-    """JPEG of a picture reduced to `side` pixels."""
-    picture = Image.fromarray(rgb)
-    picture.thumbnail((side, side), Image.Resampling.BOX)
-    held = BytesIO()
-    picture.save(held, "JPEG", quality=85)
-    return held.getvalue()
+def reduced(rgb: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """A picture of at most `side` pixels along its longer side, every pixel a mean."""
+    height, width = rgb.shape[:2]
+    factor = side / max(height, width)
+    if factor >= 1.0:
+        return rgb
+    size = (max(round(width * factor), 1), max(round(height * factor), 1))
+    return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
 
 
 def srgb_profile() -> bytes:
-    """The ICC profile of sRGB."""
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    """The ICC profile of sRGB, without the time at which it was made."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[24:36] = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)
+    return bytes(profile)
 
 
 def _balance(facts: RawFacts) -> tuple[float, float, float]:
@@ -197,8 +225,8 @@ def _balance(facts: RawFacts) -> tuple[float, float, float]:
 
 
 def _curve() -> NDArray[np.uint8]:
-    """4096 steps of linear light from 0 to 4 -> sRGB uint8, highlights rolled off."""
-    linear = np.arange(4096) * 4.0 / 4095.0
+    """65536 steps of linear light from 0 to `_BRIGHTEST` -> sRGB uint8, highlights rolled off."""
+    linear = np.arange(65536) * (_BRIGHTEST / 65535.0)
     over = np.maximum(linear - _SHOULDER, 0.0)
     room = 1.0 - _SHOULDER
     shown = np.where(linear > _SHOULDER, _SHOULDER + room * (1.0 - np.exp(-over / room)), linear)
@@ -206,5 +234,11 @@ def _curve() -> NDArray[np.uint8]:
     return np.round(encoded * 255.0).clip(0, 255).astype(np.uint8)
 
 
-def _turned(picture: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    return np.rot90(picture, {1: 0, 3: 2, 6: 3, 8: 1}[orientation])
+def _square(picture: NDArray[np.uint8], aspect: float) -> NDArray[np.uint8]:
+    """Stretch a picture whose pixels are not square, as LibRaw does."""
+    if aspect == 1.0:
+        return picture
+    height, width = picture.shape[:2]
+    if aspect > 1.0:
+        return cv2.resize(picture, (round(width * aspect), height))
+    return cv2.resize(picture, (width, round(height / aspect)))

@@ -3,7 +3,7 @@
 Layout: the first folder holds camera, colour and a small thumbnail; its two sub-folders hold the
 picture, uncompressed, and a JPEG preview drawn from the result, so that a file browser does not
 show the noisy one. Written by hand rather than through a TIFF library because none nests an EXIF
-folder; `engines.media.exif.pack_ifd` is all that it takes.
+folder; `engines.media.ifd` is all that it takes.
 """
 
 from __future__ import annotations
@@ -14,25 +14,19 @@ from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from engines.media.exif import Entry, camera_entries, pack_ifd, standard_entries
+from engines.media.develop import reduced
+from engines.media.dng_source import CFA, LINEAR_RAW, DngSource, read_dng_source
+from engines.media.exif import camera_entries, standard_entries
+from engines.media.ifd import Entry, append, append_ifd, ascii_entry
 from engines.media.provenance import to_xmp
 from engines.media.raw_file import RawFacts
 
-# What a DNG source says of colour, lens correction and defaults, copied as it is. Profiles that
-# were embedded stay embedded; opcodes are right because the geometry is the source's.
-_CAMERA_TAGS = (
-    50721, 50722, 50723, 50724, 50725, 50726, 50727, 50730, 50731, 50732, 50734, 50735, 50736,
-    50778, 50779, 50931, 50932, 50936, 50937, 50938, 50939, 50940, 50941, 50942, 50964, 50965,
-    50981, 50982, 51107, 51108, 51109, 51110, 51112,
-)  # fmt: skip
-_PICTURE_TAGS = (50718, 50719, 50720, 51008, 51009, 51022)
 _THUMBNAIL = 256
 
 
@@ -80,36 +74,47 @@ def write_dng(
     Raises:
         OSError: the disk is full or the folder cannot be written.
     """
-    black = [(Fraction(level * extras.gain).limit_denominator(10_000)) for level in facts.black]
+    black = [Fraction(level * extras.gain).limit_denominator(10_000) for level in facts.black]
     picture: list[Entry] = [
         (258, 3, (16,)),
-        (262, 3, (32803,)),
+        (262, 3, (CFA,)),
         (277, 3, (1,)),
         (33421, 3, (2, 2)),
-        (33422, 1, tuple("RGB".index(colour) for colour in facts.cfa)),
-        (50710, 1, (0, 1, 2)),
+        (33422, 1, bytes("RGB".index(colour) for colour in facts.cfa)),
+        (50710, 1, bytes((0, 1, 2))),
         (50711, 3, (1,)),
         (50713, 3, (2, 2)),
-        (50714, 5, tuple(black)),
+        (50714, 5, black),
         (50717, 4, (round(facts.white * extras.gain),)),
     ]
     _write(path, mosaic, picture, facts, source, extras)
 
 
 def write_linear_dng(
-    path: Path, rgb: NDArray[np.uint16], facts: RawFacts, source: Path, extras: DngExtras
+    path: Path,
+    rgb: NDArray[np.uint16],
+    levels: tuple[int, int],
+    facts: RawFacts,
+    source: Path,
+    extras: DngExtras,
 ) -> None:
-    """Write a demosaiced DNG: (H, W, 3) uint16 camera RGB, not white-balanced, black at 0 and white
-    at 65535; otherwise as `write_dng`.
+    """Write a demosaiced DNG: (H, W, 3) uint16 camera RGB, not white-balanced; otherwise as
+    `write_dng`.
+
+    Args:
+        path, facts, source, extras: see there.
+        rgb: the picture.
+        levels: its black and its white.
     """
+    black, white = levels
     picture: list[Entry] = [
         (258, 3, (16, 16, 16)),
-        (262, 3, (34892,)),
+        (262, 3, (LINEAR_RAW,)),
         (277, 3, (3,)),
         (284, 3, (1,)),
         (50713, 3, (1, 1)),
-        (50714, 3, (0, 0, 0)),
-        (50717, 4, (65535, 65535, 65535)),
+        (50714, 3, (black, black, black)),
+        (50717, 4, (white, white, white)),
     ]
     _write(path, rgb, picture, facts, source, extras)
 
@@ -122,88 +127,71 @@ def _write(
     source: Path,
     extras: DngExtras,
 ) -> None:
-    camera_tags, picture_tags = _source_tags(source)
+    dng = read_dng_source(source)
     height, width = pixels.shape[:2]
-    thumbnail = _thumbnail(extras.preview)
+    opcodes = (
+        dng.opcodes(*facts.margins, height, width, demosaiced=pixels.ndim == 3) if dng is not None else []
+    )
+    thumbnail = reduced(extras.preview, _THUMBNAIL)
     preview = _jpeg(extras.preview)
     with path.open("wb") as file:
         file.write(b"II*\0\0\0\0\0")
         picture_at = file.tell()
         np.ascontiguousarray(pixels, dtype="<u2").tofile(file)
-        thumbnail_at = _append(file, thumbnail.tobytes())
-        preview_at = _append(file, preview)
-        picture += [
-            (254, 4, (0,)),
-            (256, 4, (width,)),
-            (257, 4, (height,)),
-            (259, 3, (1,)),
-            (273, 4, (picture_at,)),
-            (278, 4, (height,)),
-            (279, 4, (pixels.nbytes,)),
-            (50829, 4, (0, 0, height, width)),
-            (50935, 5, (Fraction(extras.noise_reduction).limit_denominator(1000),)),
-        ]
-        if extras.noise_profile:
-            picture.append((51041, 12, tuple(extras.noise_profile)))
-        picture_ifd = _append_ifd(file, _with(picture, picture_tags, _geometry(facts)))
-        side = Image.open(BytesIO(preview)).size
-        preview_ifd = _append_ifd(
+        thumbnail_at = append(file, thumbnail.tobytes())
+        preview_at = append(file, preview)
+        picture_ifd = append_ifd(
             file,
             [
-                (254, 4, (1,)), (256, 4, (side[0],)), (257, 4, (side[1],)), (258, 3, (8, 8, 8)),
-                (259, 3, (7,)), (262, 3, (6,)), (273, 4, (preview_at,)), (277, 3, (3,)),
-                (278, 4, (side[1],)), (279, 4, (len(preview),)), (284, 3, (1,)),
-                (530, 3, (1, 1)), (50970, 4, (2,)),
+                *picture,
+                *opcodes,
+                *_geometry(facts),
+                *_noise(extras),
+                (254, 4, (0,)), (256, 4, (width,)), (257, 4, (height,)), (259, 3, (1,)),
+                (273, 4, (picture_at,)), (278, 4, (height,)), (279, 4, (pixels.nbytes,)),
+                (50829, 4, (0, 0, height, width)),
             ],
         )  # fmt: skip
-        opcodes = any(entry[0] in (51008, 51009, 51022) for entry in picture_tags)
-        neutral = tuple(Fraction(value).limit_denominator(1_000_000) for value in facts.neutral)
-        first = [
+        preview_height, preview_width = extras.preview.shape[:2]
+        preview_ifd = append_ifd(
+            file,
+            [
+                (254, 4, (1,)), (256, 4, (preview_width,)), (257, 4, (preview_height,)),
+                (258, 3, (8, 8, 8)), (259, 3, (7,)), (262, 3, (6,)), (273, 4, (preview_at,)),
+                (277, 3, (3,)), (278, 4, (preview_height,)), (279, 4, (len(preview),)),
+                (284, 3, (1,)), (530, 3, (1, 1)), (50970, 4, (2,)),
+            ],
+        )  # fmt: skip
+        first: list[Entry] = [
             (254, 4, (1,)), (256, 4, (thumbnail.shape[1],)), (257, 4, (thumbnail.shape[0],)),
             (258, 3, (8, 8, 8)), (259, 3, (1,)), (262, 3, (2,)), (273, 4, (thumbnail_at,)),
             (277, 3, (3,)), (278, 4, (thumbnail.shape[0],)), (279, 4, (thumbnail.nbytes,)),
             (284, 3, (1,)), (330, 4, (picture_ifd, preview_ifd)),
-            (700, 1, tuple(to_xmp(extras.provenance).encode("utf-8"))),
-            (34665, 4, (_append_ifd(file, standard_entries(facts.exif)),)),
+            (700, 1, to_xmp(extras.provenance).encode("utf-8")),
+            (34665, 4, (append_ifd(file, standard_entries(facts.exif)),)),
             *camera_entries(facts.exif, facts.orientation),
-            (50706, 1, (1, 4, 0, 0)),
-            (50707, 1, (1, 3 if opcodes else 1, 0, 0)),
-            (50708, 2, (*(facts.camera or "Unknown camera").encode("utf-8"), 0)),
-            (50728, 5, neutral),
+            (50706, 1, bytes((1, 4, 0, 0))),
+            (50707, 1, bytes((1, 3 if opcodes else 1, 0, 0))),
+            (50728, 5, [Fraction(value).limit_denominator(1_000_000) for value in facts.neutral]),
+            *_camera(facts, dng),
         ]  # fmt: skip
         if facts.exif.gps:
-            first.append((34853, 4, (_append_ifd(file, facts.exif.gps),)))
-        start = _append_ifd(file, _with(first, camera_tags, _colours(facts)))
+            first.append((34853, 4, (append_ifd(file, facts.exif.gps),)))
+        start = append_ifd(file, first)
         file.seek(4)
         file.write(struct.pack("<I", start))
 
 
-def _with(ours: Sequence[Entry], copied: Sequence[Entry], fallback: Sequence[Entry]) -> list[Entry]:
-    """Ours, then what the source said, then what LibRaw knows where the source said nothing."""
-    found = {entry[0]: entry for entry in fallback}
-    if any(entry[0] in (50721, 50722) for entry in copied):
-        found.pop(50721, None)
-        found.pop(50778, None)
-    found |= {entry[0]: entry for entry in copied}
-    return list((found | {entry[0]: entry for entry in ours}).values())
-
-
-def _append(file: BinaryIO, data: bytes) -> int:
-    file.seek(0, 2)
-    if file.tell() % 2:
-        file.write(b"\0")
-    place = file.tell()
-    file.write(data)
-    return place
-
-
-def _append_ifd(file: BinaryIO, entries: Sequence[Entry]) -> int:
-    file.seek(0, 2)
-    if file.tell() % 2:
-        file.write(b"\0")
-    place = file.tell()
-    file.write(pack_ifd(entries, place))
-    return place
+def _camera(facts: RawFacts, dng: DngSource | None) -> list[Entry]:
+    """Camera and colours: what a DNG source said, and what LibRaw knows where it said nothing."""
+    copied = {entry[0]: entry for entry in dng.camera_entries()} if dng is not None else {}
+    if 50708 not in copied:
+        copied[50708] = ascii_entry(50708, facts.unique_camera)
+    if 50721 not in copied and 50722 not in copied:
+        matrix = [(round(value * 10_000), 10_000) for row in facts.colour_matrix for value in row]
+        copied[50721] = (50721, 10, matrix)
+        copied[50778] = (50778, 3, (facts.illuminant,))
+    return list(copied.values())
 
 
 def _geometry(facts: RawFacts) -> list[Entry]:
@@ -213,54 +201,16 @@ def _geometry(facts: RawFacts) -> list[Entry]:
         found.append((50718, 5, (aspect, Fraction(1))))
     if facts.crop is not None:
         left, top, width, height = facts.crop
-        found.append((50719, 4, (left, top)))
-        found.append((50720, 4, (width, height)))
+        found += [(50719, 4, (left, top)), (50720, 4, (width, height))]
     return found
 
 
-def _colours(facts: RawFacts) -> list[Entry]:
-    if facts.colour_matrix is None:
-        return []
-    flat = [value for row in facts.colour_matrix for value in row]
-    matrix = tuple((round(value * 10_000), 10_000) for value in flat)
-    return [(50721, 10, matrix), (50778, 3, (facts.illuminant or 21,))]
-
-
-def _source_tags(source: Path) -> tuple[list[Entry], list[Entry]]:
-    """Entries to copy from a DNG source, for the first folder and for the picture's."""
-    try:
-        with tifffile.TiffFile(source) as tiff:
-            first = tiff.pages[0]
-            if not isinstance(first, tifffile.TiffPage) or 50706 not in first.tags:
-                return [], []
-            pages = [first, *(getattr(first, "pages", None) or [])]
-            picture = next((p for p in pages if p.photometric in (32803, 34892)), first)
-            return _copied(first, _CAMERA_TAGS), _copied(picture, _PICTURE_TAGS)
-    except Exception:
-        # Not a TIFF: every other maker's RAW. LibRaw's own facts are used then.
-        return [], []
-
-
-def _copied(page: Any, wanted: Sequence[int]) -> list[Entry]:
-    found: list[Entry] = []
-    for tag in page.tags.values():
-        if tag.code not in wanted:
-            continue
-        kind, value = int(tag.dtype), tag.value
-        if isinstance(value, str):
-            value = (*value.encode("utf-8"), 0)
-        values = tuple(value) if isinstance(value, tuple | list | bytes | np.ndarray) else (value,)
-        if kind in (5, 10):
-            values = tuple(zip(values[::2], values[1::2], strict=True))
-        if kind <= 12:
-            found.append((tag.code, kind, values))
+def _noise(extras: DngExtras) -> list[Entry]:
+    applied = Fraction(extras.noise_reduction).limit_denominator(1000)
+    found: list[Entry] = [(50935, 5, (applied,))]
+    if extras.noise_profile:
+        found.append((51041, 12, tuple(extras.noise_profile)))
     return found
-
-
-def _thumbnail(preview: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    picture = Image.fromarray(preview)
-    picture.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX)
-    return np.asarray(picture)
 
 
 def _jpeg(preview: NDArray[np.uint8]) -> bytes:

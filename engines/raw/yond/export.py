@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,26 @@ from numpy.typing import NDArray
 
 from engines.base import Comparison, Figure, Job, Measurement, MediaKind, Output, Result
 from engines.media.develop import (
+    DEMOSAICED,
     auto_stops,
     demosaic,
     develop,
+    reduced,
     render_preview,
-    thumbnail,
+    srgb_profile,
+    upright,
     write_jpeg,
-    write_tiff,
 )
 from engines.media.dng import DngExtras, precision_gain, write_dng, write_linear_dng
-from engines.media.raw_file import RawImage
-from engines.raw.yond.params import YondParams
+from engines.media.raw_file import RawFacts, RawImage
+from engines.media.tiff import write_tiff
+from engines.raw.yond.params import Form, YondParams
 from engines.weights import LoadedModel, sha256_of
+
+_PREVIEW = 2048  # longer side of the preview inside a DNG
+_THUMBNAIL = 320
+_ROWS = 256
+_LONGEST_STEM = 200  # bytes; a file system takes 255 with what is put behind
 
 
 @dataclass(frozen=True)
@@ -56,53 +64,35 @@ class Export:
 def export(
     what: Export, params: YondParams, job: Job, figures: Sequence[Figure], notes: Sequence[str]
 ) -> Result:
-    """Write outputs, sidecar and comparison into the workspace; progress from 85 to 100."""
-    facts, stem = what.raw.facts, what.source.stem
+    """Write outputs, sidecar and comparison into the workspace; progress from 85 to 100.
+
+    Every name begins with the input's, so that nothing of ours can take the place of another.
+    """
+    facts = what.raw.facts
     provenance = _provenance(what, params)
     gain = precision_gain(facts.white)
-    mosaic = np.round(what.levels * gain).clip(0.0, facts.white * gain).astype(np.uint16)
+    mosaic = _quantised(what.levels, facts.white, gain)
     job.progress(86, 100, "drawing the comparison")
-    stops = params.exposure if params.exposure is not None else auto_stops(mosaic // gain, facts)
-    before = job.workspace / "before.jpg"
-    after = job.workspace / "after.jpg"
-    write_jpeg(before, render_preview(what.raw.mosaic, facts, stops), facts, None, quality=92)
+    stops = params.exposure if params.exposure is not None else auto_stops(mosaic, facts, gain)
+    before, after, small = (
+        _path(what, job, f".{part}.jpg") for part in ("before", "after", "thumbnail")
+    )
+    drawn = render_preview(what.raw.mosaic, facts, stops)
+    write_jpeg(before, upright(drawn, facts.orientation), facts.exif, None, quality=92)
     job.check_cancelled()
     drawn = render_preview(mosaic, facts, stops, gain=gain)
-    write_jpeg(after, drawn, facts, None, quality=92)
-    small = job.workspace / "thumbnail.jpg"
-    small.write_bytes(thumbnail(drawn))
-    extras = DngExtras(
-        provenance=provenance,
-        preview=_preview(mosaic, what, stops, gain),
-        noise_reduction=what.reduction,
-        noise_profile=what.profile,
-        gain=gain,
-    )
-    mosaic_dng = job.workspace / f"{stem}.dng"
-    outputs: list[Output] = []
-
-    def add(path: Path, kind: MediaKind, label: str) -> None:
-        outputs.append(Output(path, kind, label, primary=not outputs))
-        job.check_cancelled()
-
+    write_jpeg(after, upright(drawn, facts.orientation), facts.exif, None, quality=92)
+    preview = reduced(_cropped(drawn, facts), _PREVIEW)
+    del drawn
+    tiny = upright(reduced(preview, _THUMBNAIL), facts.orientation)
+    write_jpeg(small, tiny, facts.exif, None, quality=85)
+    extras = DngExtras(provenance, preview, what.reduction, what.profile, gain)
     job.progress(92, 100, "writing")
-    # LibRaw develops our own DNG, so TIFF and JPEG are what any converter makes of it.
-    write_dng(mosaic_dng, mosaic, facts, what.source, extras)
-    writers: dict[str, Callable[[], None]] = {
-        "dng": lambda: add(mosaic_dng, "raw", "Denoised mosaic DNG"),
-        "linear-dng": lambda: add(_linear(what, mosaic, extras, job), "raw", "Linear DNG"),
-        "tiff": lambda: add(
-            _tiff(what, mosaic_dng, stops, provenance, job), "image", "16-bit TIFF"
-        ),
-        "jpeg": lambda: add(_jpeg(what, mosaic_dng, stops, provenance, job), "image", "JPEG"),
-    }
-    for form in dict.fromkeys(params.output):
-        writers[form]()
-    sidecar = job.workspace / f"{stem}.json"
+    job.check_cancelled()
+    outputs = _outputs(what, mosaic, extras, stops, tuple(dict.fromkeys(params.output)), job)
+    sidecar = _path(what, job, ".json")
     sidecar.write_text(json.dumps(provenance, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    add(sidecar, "document", "How it was made")
-    if "dng" not in params.output:
-        mosaic_dng.unlink()
+    outputs.append(Output(sidecar, "document", "How it was made"))
     job.progress(100, 100, "done")
     return Result(
         outputs=outputs,
@@ -113,6 +103,72 @@ def export(
         notes=notes,
         models={what.model.file.id: what.model.file.sha256},
     )
+
+
+def _outputs(
+    what: Export,
+    mosaic: NDArray[np.uint16],
+    extras: DngExtras,
+    stops: float,
+    forms: Sequence[Form],
+    job: Job,
+) -> list[Output]:
+    """Write what was asked for, in that order; the first is the primary one."""
+    facts, gain, exif = what.raw.facts, extras.gain, what.raw.facts.exif
+    mosaic_dng = _path(what, job, ".dng")
+    if {"dng", "tiff", "jpeg"} & set(forms):
+        # LibRaw develops our own DNG, so TIFF and JPEG are what any converter makes of it.
+        write_dng(mosaic_dng, mosaic, facts, what.source, extras)
+        job.check_cancelled()
+    picture: NDArray[np.uint16] | None = None
+    if {"tiff", "jpeg"} & set(forms):
+        picture = develop(mosaic_dng, facts, gain, stops)
+        job.check_cancelled()
+    outputs: list[Output] = []
+    for form in forms:
+        kind: MediaKind = "raw"
+        if form == "dng":
+            path, label = mosaic_dng, "Denoised mosaic DNG"
+        elif form == "linear-dng":
+            path, label = _path(what, job, "-linear.dng"), "Linear DNG"
+            write_linear_dng(
+                path, demosaic(mosaic, facts, gain), DEMOSAICED, facts, what.source, extras
+            )
+        elif picture is not None and form == "tiff":
+            path, kind, label = _path(what, job, ".tif"), "image", "16-bit TIFF"
+            write_tiff(path, picture, exif, srgb_profile(), extras.provenance)
+        elif picture is not None:
+            path, kind, label = _path(what, job, ".jpg"), "image", "JPEG"
+            write_jpeg(path, (picture >> 8).astype(np.uint8), exif, extras.provenance)
+        outputs.append(Output(path, kind, label, primary=not outputs))
+        job.check_cancelled()
+    if "dng" not in forms:
+        mosaic_dng.unlink(missing_ok=True)
+    return outputs
+
+
+def _path(what: Export, job: Job, ending: str) -> Path:
+    """A file in the workspace named after the input, cut where its name leaves no room for more."""
+    stem = what.source.stem.encode("utf-8", "surrogateescape")[:_LONGEST_STEM]
+    return job.workspace / (stem.decode("utf-8", "ignore") + ending)
+
+
+def _quantised(levels: NDArray[np.float32], white: float, gain: int) -> NDArray[np.uint16]:
+    """Levels times `gain`, rounded, between 0 and white."""
+    out = np.empty(levels.shape, dtype=np.uint16)
+    for top in range(0, len(levels), _ROWS):
+        part = levels[top : top + _ROWS] * np.float32(gain)
+        np.rint(part, out=part)
+        out[top : top + _ROWS] = np.clip(part, 0.0, white * gain, out=part)
+    return out
+
+
+def _cropped(picture: NDArray[np.uint8], facts: RawFacts) -> NDArray[np.uint8]:
+    """What a converter will show of it, for the preview inside the DNG."""
+    if facts.crop is None or facts.pixel_aspect != 1.0:
+        return picture
+    left, top, width, height = facts.crop
+    return picture[top : top + height, left : left + width]
 
 
 def _provenance(what: Export, params: YondParams) -> dict[str, Any]:
@@ -129,45 +185,3 @@ def _provenance(what: Export, params: YondParams) -> dict[str, Any]:
         },
         "input_sha256": sha256_of(what.source),
     }
-
-
-def _preview(
-    mosaic: NDArray[np.uint16], what: Export, stops: float, gain: int
-) -> NDArray[np.uint8]:
-    """The DNG's embedded preview: every other cell of the result, stored as the mosaic is."""
-    cells = mosaic[: mosaic.shape[0] // 2 * 2, : mosaic.shape[1] // 2 * 2]
-    step = max(min(cells.shape) // 1500, 1)
-    if step == 1 or min(cells.shape) < 8:
-        return render_preview(mosaic, what.raw.facts, stops, gain=gain, upright=False)
-    height, width = cells.shape[0] // 2 // step, cells.shape[1] // 2 // step
-    small = np.empty((2 * height, 2 * width), dtype=np.uint16)
-    for y in (0, 1):
-        for x in (0, 1):
-            small[y::2, x::2] = cells[y :: 2 * step, x :: 2 * step][:height, :width]
-    return render_preview(small, what.raw.facts, stops, gain=gain, upright=False)
-
-
-def _linear(what: Export, mosaic: NDArray[np.uint16], extras: DngExtras, job: Job) -> Path:
-    path = job.workspace / f"{what.source.stem}-linear.dng"
-    rows = 512
-    facts, height = what.raw.facts, mosaic.shape[0]
-    rgb = np.empty((*mosaic.shape, 3), dtype=np.uint16)
-    for top in range(0, height, rows):
-        start, stop = max(top - 8, 0), min(top + rows + 8, height)
-        part = demosaic(mosaic[start:stop], facts, extras.gain)[top - start : top - start + rows]
-        rgb[top : top + rows] = np.round(part.clip(0.0, 1.0) * 65535.0).astype(np.uint16)
-        job.check_cancelled()
-    write_linear_dng(path, rgb, facts, what.source, extras)
-    return path
-
-
-def _tiff(what: Export, dng: Path, stops: float, provenance: dict[str, Any], job: Job) -> Path:
-    path = job.workspace / f"{what.source.stem}.tif"
-    write_tiff(path, develop(dng, stops, 16), what.raw.facts, provenance)
-    return path
-
-
-def _jpeg(what: Export, dng: Path, stops: float, provenance: dict[str, Any], job: Job) -> Path:
-    path = job.workspace / f"{what.source.stem}.jpg"
-    write_jpeg(path, develop(dng, stops, 8), what.raw.facts, provenance)
-    return path

@@ -1,0 +1,152 @@
+"""Colour of a RAW: white balance as shot, and the matrices between camera, XYZ and sRGB.
+
+LibRaw knows most cameras. Where it, or the file, does not say something, what LibRaw would do when
+developing is found out and written down, so that a copy of the file is developed in the same way.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rawpy
+from numpy.typing import NDArray
+
+from engines.media.dng_source import DngSource
+
+Matrix = tuple[tuple[float, float, float], ...]
+
+XYZ_FROM_SRGB = np.array(
+    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750],
+     [0.0193339, 0.1191920, 0.9503041]]
+)  # fmt: skip
+D65 = 21  # EXIF's number of the illuminant
+
+_Found = tuple[tuple[float, float, float], Matrix, int, Matrix]
+
+
+def colours(
+    raw: rawpy.RawPy, path: Path, dng: DngSource | None, black: tuple[float, ...]
+) -> _Found:
+    """White balance, XYZ -> camera with its illuminant, and camera -> sRGB.
+
+    Args:
+        raw: unpacked Bayer file.
+        path: of the file.
+        dng: what the file says if it is a DNG.
+        black: levels of the visible area's first four sites.
+
+    Returns:
+        Multipliers of R, G and B (green 1); 3x3 rows XYZ -> camera; EXIF number of its illuminant;
+        3x3 rows white-balanced camera -> linear sRGB, each with the sum 1.
+    """
+    balance = _white_balance(raw, black)
+    choices = dng.matrices if dng is not None else []
+    flat = np.asarray(choices[0][0] if choices else np.asarray(raw.rgb_xyz_matrix)[:3]).reshape(3, 3)
+    given = np.asarray(raw.color_matrix)[:, :3]
+    whitened = _whitened(flat)
+    if whitened is not None:
+        # LibRaw's own for a DNG has the file's calibration of this one camera in it.
+        to_srgb = _rows_to_one(given) if dng is not None and np.any(given) else whitened
+        return balance, _rows(flat), choices[0][1] if choices else D65, _rows(to_srgb)
+    measured = _rows_to_one(given) if np.any(given) else _measured(path, black)
+    scale = np.linalg.inv(measured).sum(axis=1) if measured is not None else np.zeros(3)
+    if measured is None or not np.all(scale > 0.01):
+        measured, scale = np.eye(3), np.ones(3)
+    # What there is of white balance in the matrix belongs into the multipliers.
+    red, green, blue = (float(m / s) for m, s in zip(balance, scale, strict=True))
+    to_srgb = measured * scale
+    to_camera = np.linalg.inv(XYZ_FROM_SRGB @ to_srgb)
+    return (red / green, 1.0, blue / green), _rows(to_camera), D65, _rows(to_srgb)
+
+
+def _white_balance(raw: rawpy.RawPy, black: tuple[float, ...]) -> tuple[float, float, float]:
+    """As shot; LibRaw's own guess from the picture where the camera did not say."""
+    for found in (raw.camera_whitebalance, _grey_world(raw, black), raw.daylight_whitebalance):
+        if found is None:
+            continue
+        red, green, blue = (float(v) for v in found[:3])
+        if red > 0 and green > 0 and blue > 0:
+            return red / green, 1.0, blue / green
+    return 1.0, 1.0, 1.0
+
+
+def _grey_world(raw: rawpy.RawPy, black: tuple[float, ...]) -> tuple[float, float, float] | None:
+    """Multipliers that make the mean of the picture grey, over blocks where nothing is clipped.
+
+    The same blocks and margin as LibRaw's automatic white balance.
+    """
+    mosaic = raw.raw_image_visible
+    height, width = (side // 8 * 8 for side in mosaic.shape)
+    blocks = mosaic[:height, :width].reshape(height // 8, 8, width // 8, 8)
+    good = (blocks.max(axis=(1, 3)) <= raw.white_level - 25)[:, None, :, None]
+    sums = np.zeros(3)
+    counts = np.zeros(3)
+    for site, colour in enumerate(site_colours(raw)):
+        y, x = divmod(site, 2)
+        plane = np.maximum(blocks[:, y::2, :, x::2].astype(np.float32) - black[site], 0.0)
+        sums[(0, 1, 2, 1)[colour]] += np.where(good, plane, 0.0).sum(dtype=np.float64)
+        counts[(0, 1, 2, 1)[colour]] += float(good.sum()) * 16
+    if not np.all(sums > 0):
+        return None
+    red, green, blue = counts / sums
+    return float(red), float(green), float(blue)
+
+
+def site_colours(raw: rawpy.RawPy) -> list[int]:
+    """LibRaw's colour indices (0 R, 1 G, 2 B, 3 the other G) of the visible area's first cell."""
+    top, left = raw.sizes.top_margin, raw.sizes.left_margin
+    return [raw.raw_color(top + y, left + x) for y in (0, 1) for x in (0, 1)]
+
+
+def _measured(path: Path, black: tuple[float, ...]) -> NDArray[np.float64] | None:
+    """Camera -> sRGB as LibRaw applies it, from four even fields that it is made to develop.
+
+    It keeps some makers' matrices (Kodak's, Leaf's) to itself. The fields are one grey, and the same
+    with a little more of one colour; they replace the picture in a second, unpacked copy.
+    """
+    try:
+        with rawpy.imread(str(path)) as raw:
+            visible = raw.raw_image_visible
+            sites = [(0, 1, 2, 1)[colour] for colour in site_colours(raw)]
+            span = raw.white_level - max(black)
+            levels = np.full((4, 3), 0.3)
+            levels[1:] += 0.2 * np.eye(3)
+            levels = np.round(levels * span)  # of the fields, by colour: whole DN above black
+            for field, above in enumerate(levels):
+                rest = visible[:, field * visible.shape[1] // 4 // 2 * 2 :]
+                for site, colour in enumerate(sites):
+                    y, x = divmod(site, 2)
+                    rest[y::2, x::2] = round(black[site] + above[colour])
+            shown = raw.postprocess(
+                half_size=True, user_wb=[1.0, 1.0, 1.0, 1.0], gamma=(1, 1), no_auto_bright=True,
+                output_bps=16, adjust_maximum_thr=0.0, output_color=rawpy.ColorSpace.sRGB,
+                user_flip=0,
+            )  # fmt: skip
+    except rawpy.LibRawError:
+        return None
+    row = shown[shown.shape[0] // 2].astype(np.float64) / 65535.0
+    grey, *others = (row[int((field + 0.5) * len(row) / 4)] for field in range(4))
+    steps = (levels[1:] - levels[0]).sum(axis=1) / span
+    found = np.stack([(one - grey) / step for one, step in zip(others, steps, strict=True)], axis=1)
+    return found if abs(np.linalg.det(found)) > 1e-3 else None
+
+
+def _whitened(matrix: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """XYZ -> camera to white-balanced camera -> sRGB; None where it is none."""
+    forward = matrix @ XYZ_FROM_SRGB
+    sums = forward.sum(axis=1, keepdims=True)
+    if not np.all(np.isfinite(forward)) or np.any(np.abs(sums) < 1e-6):
+        return None
+    forward = forward / sums
+    return np.linalg.inv(forward) if abs(np.linalg.det(forward)) > 1e-6 else None
+
+
+def _rows_to_one(matrix: NDArray[Any]) -> NDArray[np.float64]:
+    sums = matrix.sum(axis=1, keepdims=True, dtype=np.float64)
+    return matrix / np.where(np.abs(sums) < 1e-6, 1.0, sums)
+
+
+def _rows(matrix: NDArray[np.float64]) -> Matrix:
+    return tuple((float(r[0]), float(r[1]), float(r[2])) for r in matrix)
