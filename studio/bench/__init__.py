@@ -11,6 +11,7 @@ BENCHES: dict[str, str] = {
     "startup": "studio.bench.startup",
     "overhead": "studio.bench.overhead",
     "history": "studio.bench.history",
+    "raw-noise": "studio.bench.raw_noise",
     "raw-quality": "studio.bench.raw_quality",
     "raw-speed": "studio.bench.raw_speed",
 }

@@ -28,6 +28,7 @@ from engines.weights import bundled, load
 from kernels.anscombe import forward, unbiased_inverse
 from kernels.bayer import pack, unpack
 
+TITLE = "raw.yond against wavelet shrinkage that knows the noise"
 PHOTOS = Path(__file__).resolve().parents[2] / "tests" / "data" / "photos"
 CONDITIONS: tuple[tuple[str, float, float], ...] = (
     ("ISO 400", 0.3825, 2.06),

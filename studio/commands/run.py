@@ -228,11 +228,9 @@ class _Shown:
     def _success(self, name: str, view: JobView) -> None:
         numbers = ", ".join(f"{k} {v:.4g} {u}".rstrip() for k, (v, u) in view.measurements.items())
         files = ", ".join(str(_as_given(file.path, self._out)) for file in view.outputs)
-        stream = sys.stderr if self._json else sys.stdout
-        self._bar.write(f"{name}: {view.seconds or 0:.1f} s -> {files}", file=stream)
-        for line in (numbers, *view.notes):
-            if line:
-                self._bar.write(f"  {line}", file=stream)
+        lines = [f"{name}: {view.seconds or 0:.1f} s -> {files}", numbers, *view.notes]
+        text = "\n  ".join(line for line in lines if line)
+        self._bar.write(text, file=sys.stderr if self._json else sys.stdout)
 
     def _failure(self, text: str) -> None:
         self._bar.write(text, file=sys.stderr)
