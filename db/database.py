@@ -21,7 +21,7 @@ from alembic.script import ScriptDirectory
 from filelock import FileLock
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, Pool
 
@@ -46,10 +46,14 @@ def open_database(url: str | URL) -> sessionmaker[Session]:
             _migrate(parsed)
         return sessionmaker(connect(parsed), expire_on_commit=False)
     except (SQLAlchemyError, sqlite3.Error, OSError) as error:
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
         raise DatabaseError(
-            f"The database cannot be opened; check its place and its disk: {reason}"
+            "The studio's database cannot be opened; check its place and its disk: "
+            f"{_reason(error)}"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error).splitlines()[0]
 
 
 def close_database(factory: sessionmaker[Session]) -> None:
@@ -61,10 +65,20 @@ def close_database(factory: sessionmaker[Session]) -> None:
 
 @contextmanager
 def writing(factory: sessionmaker[Session]) -> Generator[Session]:
-    """A session whose transaction may write; commits at the end, rolls back on an exception."""
-    with factory.begin() as session:
-        session.connection(execution_options={_BEGIN: "IMMEDIATE"})
-        yield session
+    """A session whose transaction may write; commits at the end, rolls back on an exception.
+
+    Raises:
+        DatabaseError: it cannot be written, most likely because the disk is full.
+    """
+    try:
+        with factory.begin() as session:
+            session.connection(execution_options={_BEGIN: "IMMEDIATE"})
+            yield session
+    except OperationalError as error:
+        raise DatabaseError(
+            f"The studio's database cannot be written ({_reason(error)}); "
+            "free some disk space, or try again"
+        ) from error
 
 
 def connect(url: str | URL, *, foreign_keys: bool = True, pool: type[Pool] | None = None) -> Engine:

@@ -22,7 +22,6 @@ context.configure(
     target_metadata=Base.metadata,
     render_as_batch=True,
     render_item=_plain_types,
-    transactional_ddl=True,
 )
 with context.begin_transaction():
     context.run_migrations()

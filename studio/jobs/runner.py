@@ -20,7 +20,7 @@ from studio.config import Settings
 from studio.jobs.delivery import Delivery
 from studio.jobs.executor import Executor
 from studio.jobs.recovery import recover
-from studio.jobs.store import Claimed, Store
+from studio.jobs.store import CannotWrite, Claimed, Store
 from studio.jobs.task import FileFacts, Outcome, Progress, Task
 from studio.workspace import printable
 
@@ -96,11 +96,11 @@ class Runner:
             try:
                 worked = self._look(first)
             except Exception as error:
-                if first and not isinstance(error, OSError | SQLAlchemyError):
+                if first and not isinstance(error, OSError | SQLAlchemyError | CannotWrite):
                     self._failure = error
                     self._ready.set()
                     return
-                self._complain(f"The queue waits: {_reason(error)}")
+                self._complain(f"The queue waits: {error}")
                 self._ready.set()
                 worked = not self._stop.wait(_RETRY_EVERY)
             first = False
@@ -160,8 +160,8 @@ class Runner:
             try:
                 self._store.finish(job_id, outcome)
                 return
-            except SQLAlchemyError as error:
-                self._complain(f"{job_id} cannot be recorded yet: {_reason(error)}")
+            except CannotWrite as error:
+                self._complain(f"A job that has ended waits to be recorded: {error}")
             if self._stop.wait(_RETRY_EVERY):
                 return
 
@@ -171,8 +171,8 @@ class Runner:
             clear()
             if delivery.moves:
                 self._store.settled(job_id)
-        except (OSError, SQLAlchemyError) as error:
-            self._complain(f"{job_id} left a temporary file: {_reason(error)}")
+        except (OSError, CannotWrite) as error:
+            self._complain(f"A temporary file stays until the next start: {error}")
 
     def _reporter(self, job_id: str) -> Callable[[Progress], None]:
         written = time.monotonic()
@@ -184,8 +184,8 @@ class Runner:
             written = time.monotonic()
             try:
                 self._store.progress(job_id, progress)
-            except SQLAlchemyError as error:  # no reason to lose the job
-                self._complain(f"Progress cannot be written: {_reason(error)}")
+            except CannotWrite as error:  # no reason to lose the job
+                self._complain(str(error))
 
         return report
 
@@ -227,16 +227,9 @@ def _cannot_keep(error: Exception, out_dir: Path | None) -> str:
     """Why a job failed that the engine did not fail at."""
     if isinstance(error, UserError):
         return str(error)
-    if isinstance(error, SQLAlchemyError) and "full" in _reason(error):
-        out_dir, error = None, OSError(errno.ENOSPC, "full")
     if not isinstance(error, OSError):
-        return f"The result could not be kept ({_reason(error)}); run it again"
+        return f"The result could not be kept ({type(error).__name__}: {error}); run it again"
     where = printable(out_dir.name) if out_dir is not None else "the studio's folder"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"The disk that holds {where} is full; free some space and run it again"
     return f"Nothing can be written to {where} ({error.strerror}); choose another folder"
-
-
-def _reason(error: Exception) -> str:
-    text = str(getattr(error, "orig", None) or error)
-    return text.splitlines()[0] if text else type(error).__name__

@@ -12,7 +12,7 @@ from sqlalchemy import func, null, or_, select, update
 from sqlalchemy.orm import Session, selectinload, sessionmaker
 from sqlalchemy.sql.elements import ColumnElement
 
-from db.database import writing
+from db.database import DatabaseError, writing
 from db.schema import (
     FINISHED,
     UNFINISHED,
@@ -30,6 +30,10 @@ from studio.jobs.views import ArtifactView, JobView, NotFound, QueueView, Sessio
 from studio.workspace import Move, printable
 
 MAX_ATTEMPTS = 3
+
+
+class CannotWrite(UserError):
+    """The database takes nothing now; the same may work later."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +78,21 @@ class Leftover:
 
 
 class Store:
-    """The database as the queue sees it; thread-safe, each call is one transaction."""
+    """The database as the queue sees it; thread-safe, each call is one transaction.
+
+    Every call that changes something may raise `CannotWrite`.
+    """
 
     def __init__(self, factory: sessionmaker[Session]) -> None:
         self._factory = factory
 
     @contextmanager
     def _write(self) -> Generator[Session]:
-        with writing(self._factory) as session:
-            yield session
+        try:
+            with writing(self._factory) as session:
+                yield session
+        except DatabaseError as error:
+            raise CannotWrite(str(error)) from error
 
     # Sessions
 
