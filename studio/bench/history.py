@@ -101,7 +101,8 @@ def _fill(settings: Settings, session_id: str, size: int) -> None:
             insert(ArtifactRow),
             [
                 {"id": new_id(), "job_number": number, "owner": LOCAL, "role": role,
-                 "kind": "image", "path": str(files[place % len(files)]), "bytes": 1, "position": place}
+                 "kind": "image", "path": str(files[place % len(files)]), "bytes": 1,
+                 "position": place}
                 for number in numbers
                 for place, role in enumerate(roles)
             ],

@@ -31,7 +31,10 @@ _DEFAULT = (1.0, 3.0)  # K and sigma of a 14-bit camera at a moderate ISO, DN of
 _STEP_VARIANCE = 1.0 / 12.0  # DN²: whole numbers alone scatter so much
 _LEAST_ELECTRONS = 0.7  # read noise below which no sensor is; a fit that says so has no floor
 _TEXTURED = 12.6  # 95 % of blocks with noise alone are below it (chi-square, six degrees)
+_KEPT_TEXTURE = 5.5  # mean of `Blocks.texture` of noise alone below that limit
 _FLAT_SHARE = 0.1  # of the noise: more scene detail than this is no flat block
+_MOST_SHARE = 0.5  # more of it, and what is left after subtracting says little
+_PRIOR_ELECTRONS = 4.0  # read noise of a usual sensor, where one brightness is all there is
 _ENOUGH = 60  # blocks for a fit of the selected ones
 _DRAWN = 3000
 
@@ -75,8 +78,10 @@ def estimate_self(planes: Tensor, scale: float, clip: float = 1.0) -> NoiseEstim
     """
     blocks = measure(planes, scale, clip)
     steady = blocks.texture < _TEXTURED
+    expected = _KEPT_TEXTURE
     if steady.sum() < _ENOUGH:
         steady[:] = True
+        expected = TEXTURE_OF_NOISE
     means, variances = blocks.means[steady], np.maximum(blocks.variances[steady], 1e-6)
     line = fit_line(means, variances, SHAPE)
     if line is None:
@@ -86,9 +91,10 @@ def estimate_self(planes: Tensor, scale: float, clip: float = 1.0) -> NoiseEstim
     gain, floor = _physical(line.slope, line.floor, means, variances, line.flat, scale)
     count = float(line.flat.sum())
     texture = float(line.flat @ blocks.texture[steady]) / max(count, 1e-9)
-    doubt = max(0.0, texture / TEXTURE_OF_NOISE - 1.5)
+    excess = texture / expected - 1.0
+    doubt = max(0.0, excess - 0.5)
     error = line.slope_error / max(gain, 1e-12)
-    confidence = _confidence(count, error, texture, line.spread)
+    confidence = _confidence(count, error, excess, line.spread)
     reasons: tuple[str, ...] = ()
     if doubt > 0.0:  # what looks like noise is partly texture
         gain, floor = gain / (1.0 + doubt), floor / (1.0 + doubt)
@@ -126,7 +132,7 @@ def estimate_pair(
         return first
     flat = share <= max(_FLAT_SHARE, float(np.quantile(share, 0.05)))
     means, variances = blocks.means[flat], (blocks.variances - blocks.scene)[flat]
-    if means.size < _ENOUGH:
+    if means.size < _ENOUGH or float(share[flat].max()) > _MOST_SHARE:
         return first
     slope, floor, kept, spread = _trimmed(means, variances, first)
     gain, floor = _physical(slope, floor, means, variances, kept, scale)
@@ -137,7 +143,8 @@ def estimate_pair(
     error = _slope_error(means, weight) / max(gain, 1e-12)
     # Flat by the denoised picture's word: of those that kept their detail only a part is.
     sure = float(kept.sum()) * min(1.0, _FLAT_SHARE / max(float(share[flat].max()), 1e-9))
-    confidence = _confidence(sure, error, texture, spread)
+    excess = texture / TEXTURE_OF_NOISE - 1.0
+    confidence = _confidence(sure, error, excess, spread)
     above = gain * max(centre, 0.0) + floor > 1.1 * float(first.variance(centre))
     if above or confidence < first.confidence * 0.5:
         return first
@@ -150,13 +157,13 @@ def default_noise(scale: float) -> tuple[float, float]:
     return _DEFAULT[0] * share, max(_DEFAULT[1] * share, math.sqrt(_STEP_VARIANCE))
 
 
-def _confidence(count: float, error: float, texture: float, spread: float) -> float:
-    """0 to 1 from the number of flat blocks, the slope's relative error, how much the planes'
-    details have in common, and how well the flat blocks obey the law of pure noise.
+def _confidence(count: float, error: float, excess: float, spread: float) -> float:
+    """0 to 1 from the number of flat blocks, the slope's relative error, how much more than noise
+    the planes' details have in common, and how well the flat blocks obey the law of pure noise.
     """
-    enough = count / (count + 30.0)
+    enough = count / (count + 8.0)
     exact = 1.0 / (1.0 + (error / 0.15) ** 2)
-    noise = float(np.clip((15.0 - texture) / 7.0, 0.03, 1.0))
+    noise = float(np.clip(1.0 - (excess - 0.2), 0.03, 1.0))
     lawful = float(np.clip(1.0 - (spread - 1.25) / 0.75, 0.1, 1.0))
     return enough * exact * noise * lawful
 
@@ -167,19 +174,22 @@ def _physical(
     """K and sigma² that a sensor can have, where the plain line says otherwise."""
     line = np.maximum(slope * means + floor, 1e-6 * float(np.median(variances)) + 1e-12)
     weight = flat / line**2
-    least = max(_STEP_VARIANCE, (_LEAST_ELECTRONS * max(slope, 0.0)) ** 2)
-    if slope > 0.0 and floor < least:
-        # Too few dark blocks to know the floor: the slope alone is fitted.
-        top = float(weight @ (np.maximum(means, 0.0) * (variances - least)))
-        slope = top / max(float(weight @ np.maximum(means, 0.0) ** 2), 1e-12)
-        floor = max(_STEP_VARIANCE, (_LEAST_ELECTRONS * max(slope, 0.0)) ** 2)
-    smallest = 1e-3 * default_noise(scale)[0]
-    if slope < smallest:
-        # One brightness only, or a slope that noise does not have: all of it is read noise.
+    bright = np.maximum(means, 0.0)
+    if slope < 2.0 * _slope_error(means, SHAPE * weight):
+        # One brightness only, or a slope that noise does not have.
         level = float(np.average(variances, weights=flat + 1e-9))
-        slope = max(smallest, 0.02 * math.sqrt(max(level, 0.0)))
-        floor = level - slope * max(float(np.average(means, weights=flat + 1e-9)), 0.0)
-    return slope, max(floor, _STEP_VARIANCE)
+        mean = float(np.average(bright, weights=flat + 1e-9))
+        # K·mean + (electrons·K)² = level
+        square = _PRIOR_ELECTRONS**2
+        slope = (math.sqrt(mean**2 + 4.0 * square * max(level, 0.0)) - mean) / (2.0 * square)
+        slope = max(slope, 1e-3 * default_noise(scale)[0])
+        return slope, max(level - slope * mean, _STEP_VARIANCE)
+    least = max(_STEP_VARIANCE, (_LEAST_ELECTRONS * slope) ** 2)
+    if floor < least:
+        # Too few dark blocks to know the floor: the slope alone is fitted.
+        slope = float(weight @ (bright * (variances - least))) / float(weight @ bright**2)
+        floor = max(_STEP_VARIANCE, (_LEAST_ELECTRONS * slope) ** 2)
+    return max(slope, 1e-3 * default_noise(scale)[0]), floor
 
 
 def _trimmed(

@@ -1,4 +1,4 @@
-"""The figure beside a result: block variances over their means, and the noise lines through them."""
+"""The figure beside a result: variances of blocks over their means, and the lines through them."""
 
 from __future__ import annotations
 
