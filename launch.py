@@ -36,7 +36,7 @@ _NO_NETWORK = re.compile(
     r"ReadTimeout|NameResolution|name resolution|getaddrinfo|ProxyError|SSLError|Network is unreach"
 )
 _NO_SPACE = re.compile(r"No space left on device|Errno 28\b|Errno 122\b|not enough space")
-_NO_BUILD = re.compile(r"No matching distribution found for (\S+)")
+_NO_BUILD = re.compile(r"(?:No matching distribution found for|\(constraint\)) (\S+==\S+)")
 
 
 class Trouble(Exception):
@@ -245,17 +245,23 @@ def environment(group: str, *, only_help: bool = False) -> Path | None:
 
 
 def requirements(project: Path, group: str = "") -> list[str]:
-    """What pyproject.toml asks for: the studio's dependencies, or those of a dependency group."""
+    """What pyproject.toml asks for, the studio's packages or a dependency group's, as name==pin."""
     import tomllib
 
     with (project / "pyproject.toml").open("rb") as file:
         table = tomllib.load(file)
-    if not group:
-        return list(table["project"]["dependencies"])
-    found: list[str] = []
-    for item in table["dependency-groups"][group]:
-        found += [item] if isinstance(item, str) else requirements(project, item["include-group"])
-    return found
+    groups = table["dependency-groups"]
+
+    def named(items: Sequence[str | dict[str, str]]) -> Iterator[str]:
+        for item in items:
+            if isinstance(item, str):
+                yield re.split(r"[^A-Za-z0-9._-]", item)[0]
+            else:
+                yield from named(groups[item["include-group"]])
+
+    pinned = pins(project)
+    wanted = groups[group] if group else table["project"]["dependencies"]
+    return [f"{name}=={pinned[name]}" for name in named(wanted)]
 
 
 def pins(project: Path) -> dict[str, str]:
@@ -267,17 +273,16 @@ def pins(project: Path) -> dict[str, str]:
 
 def missing(project: Path, group: str = "", *, exactly: bool = False) -> list[str]:
     """What this interpreter lacks, as "name==version"; `exactly` counts other versions too."""
-    pinned = pins(project)
     wanted = requirements(project) + (requirements(project, group) if group else [])
     lacking: list[str] = []
     for requirement in wanted:
-        name = re.split(r"[^A-Za-z0-9._-]", requirement)[0]
+        name, _, pin = requirement.partition("==")
         try:
             installed = metadata.version(name).partition("+")[0]  # 2.13.0+cpu is a build of 2.13.0
         except metadata.PackageNotFoundError:
             installed = ""
-        if not installed or (exactly and installed != pinned[name]):
-            lacking.append(f"{name}=={pinned[name]}")
+        if not installed or (exactly and installed != pin):
+            lacking.append(requirement)
     return lacking
 
 

@@ -72,7 +72,9 @@ def command(*arguments: str | Path) -> list[str]:
     return ["--executor", "inline", "run", INVERT, *map(str, arguments)]
 
 
-def process(home: Path, *arguments: str, **more: Any) -> subprocess.Popen[str]:
+def process(
+    home: Path, *arguments: str, stderr: int = subprocess.PIPE, group: bool = False
+) -> subprocess.Popen[str]:
     """The command line as a process of its own, which knows the demo engines."""
     script = home.parent / "demo.py"
     script.write_text(RUN_DEMO)
@@ -81,7 +83,9 @@ def process(home: Path, *arguments: str, **more: Any) -> subprocess.Popen[str]:
         env=os.environ | {"STUDIO_HOME": str(home), "PYTHONPATH": str(ROOT)},
         cwd=home.parent,
         text=True,
-        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | more,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        start_new_session=group,
     )
 
 
@@ -347,7 +351,7 @@ def test_a_dead_worker_fails_its_file_alone(
 def test_ctrl_c_cancels_what_is_left(sent: signal.Signals, home: Path, texts: Texts) -> None:
     paths = texts(a="abc", b="def", c="ghi")
     given = [*map(str, paths), "--out", "out", "--param", "seconds=3", "--json"]
-    running = process(home, "run", INVERT, *given, start_new_session=True)
+    running = process(home, "run", INVERT, *given, group=True)
     with Watching(home) as watch:
         watch.until(lambda jobs: any(job.state == "running" and job.done > 0 for job in jobs))
         if sent == signal.SIGINT:
