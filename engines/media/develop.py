@@ -23,9 +23,6 @@ from engines.media.exif import ExifFacts, exif_block
 from engines.media.provenance import to_xmp
 from engines.media.raw_file import RawFacts
 
-DEMOSAICED = (4096, 65535)
-"""Black and white of what `demosaic` returns."""
-
 _STRIP = 128  # rows rendered at once; even, so that every strip starts on the same CFA row
 _HALO = 4
 _SHOULDER = 0.8  # linear light above which highlights are rolled off instead of cut
@@ -42,12 +39,12 @@ def auto_stops(mosaic: NDArray[np.uint16], facts: RawFacts, gain: int = 1) -> fl
     """
     step = max(2 * (min(mosaic.shape) // 1200), 2)
     cells = mosaic[: mosaic.shape[0] // 2 * 2, : mosaic.shape[1] // 2 * 2]
-    brightest = np.zeros(cells[::step, ::step].shape, dtype=np.float32)
+    brightest = np.zeros_like(cells[::step, ::step], dtype=np.float32)
     for site, (y, x) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
         plane = cells[y::step, x::step].astype(np.float32) / gain
         factor = _balance(facts)["RGB".index(facts.cfa[site])]
         linear = (plane - facts.black[site]) / (facts.clip - facts.black[site]) * factor
-        np.maximum(brightest, linear[: brightest.shape[0], : brightest.shape[1]], out=brightest)
+        np.maximum(brightest, linear, out=brightest)
     if brightest.size == 0:
         return 0.0
     top, middle = (max(float(v), 1e-6) for v in np.percentile(brightest, (99.0, 50.0)))
@@ -84,8 +81,8 @@ def render_preview(
     for top in range(0, height, _STRIP):
         start, stop = max(top - _HALO, 0), min(top + _STRIP + _HALO, height)
         camera = _interpolate(mosaic[start:stop], facts, gain, coding)
-        linear = cv2.transform(camera[top - start : top - start + _STRIP], matrix)
-        np.take(curve, linear, out=out[top : top + _STRIP], mode="clip")
+        index = cv2.transform(camera[top - start : top - start + _STRIP], matrix)
+        np.take(curve, np.asarray(index, np.uint16), out=out[top : top + _STRIP], mode="clip")
     return _square(out, facts.pixel_aspect)
 
 
@@ -93,21 +90,25 @@ def upright(picture: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     """A picture as the camera was held, by its TIFF orientation."""
     if orientation in (2, 4, 5, 7):
         picture = picture[:, ::-1]
-    return np.ascontiguousarray(np.rot90(picture, {3: 2, 4: 2, 6: 3, 7: 3, 5: 1, 8: 1}.get(orientation, 0)))
+    return np.ascontiguousarray(
+        np.rot90(picture, {3: 2, 4: 2, 6: 3, 7: 3, 5: 1, 8: 1}.get(orientation, 0))
+    )
 
 
 def demosaic(mosaic: NDArray[np.uint16], facts: RawFacts, gain: int = 1) -> NDArray[np.uint16]:
-    """(H, W) uint16 -> (H, W, 3) uint16 camera RGB, between the levels `DEMOSAICED`.
+    """(H, W) uint16 -> (H, W, 3) uint16 camera RGB, black at 0 and white at 65535.
 
-    There is room below black: noise around it must keep its mean.
+    What is below black is cut, as converters (darktable, RawTherapee) take 0 for black in a
+    demosaiced DNG, whatever it says; but only after the interpolation.
     """
-    black, white = DEMOSAICED
-    coding = _Coding(facts.white, white - black, black, (1.0, 1.0, 1.0))
+    room = 4095
+    coding = _Coding(facts.white, 65535 - room, room, (1.0, 1.0, 1.0))
     rgb = np.empty((*mosaic.shape, 3), dtype=np.uint16)
     for top in range(0, mosaic.shape[0], _STRIP):
         start, stop = max(top - _HALO, 0), min(top + _STRIP + _HALO, mosaic.shape[0])
-        part = _interpolate(mosaic[start:stop], facts, gain, coding)
-        rgb[top : top + _STRIP] = part[top - start : top - start + _STRIP]
+        part = _interpolate(mosaic[start:stop], facts, gain, coding)[top - start :][:_STRIP]
+        above = np.maximum(part, room) - np.float32(room)
+        rgb[top : top + _STRIP] = np.rint(above * np.float32(65535 / (65535 - room)))
     return rgb
 
 
@@ -140,14 +141,15 @@ def _interpolate(
     black = np.asarray(facts.black, dtype=np.float32).reshape(2, 2)
     scale = np.float32(coding.scale) / (np.float32(coding.full) - black)
     most = [coding.black + coding.scale * coding.limits["RGB".index(c)] for c in facts.cfa]
-    most = np.minimum(np.asarray(most, dtype=np.float32), 65535.0).reshape(2, 2)
-    linear = mosaic * tiled(scale / np.float32(gain))
-    linear += tiled(np.float32(coding.black) - black * scale)
-    np.minimum(np.maximum(np.rint(linear, out=linear), 0.0, out=linear), tiled(most), out=linear)
+    top = np.asarray(most, dtype=np.float32).clip(0.0, 65535.0).reshape(2, 2)
+    linear = mosaic * tiled((scale / gain).astype(np.float32))
+    linear += tiled((coding.black - black * scale).astype(np.float32))
+    np.minimum(np.maximum(np.rint(linear, out=linear), 0.0, out=linear), tiled(top), out=linear)
     coded = linear.astype(np.uint16)
     if min(coded.shape) < 4:
         return np.repeat(coded[:, :, None], 3, axis=2)
-    return cv2.demosaicing(coded, getattr(cv2, f"COLOR_Bayer{facts.cfa}2RGB_EA"))
+    code = getattr(cv2, f"COLOR_Bayer{facts.cfa}2RGB_EA")
+    return np.asarray(cv2.demosaicing(coded, code), dtype=np.uint16)
 
 
 def develop(dng: Path, facts: RawFacts, gain: int, stops: float) -> NDArray[np.uint16]:
@@ -170,7 +172,7 @@ def develop(dng: Path, facts: RawFacts, gain: int, stops: float) -> NDArray[np.u
     full = (facts.clip - min(facts.black)) * gain / 2.0 ** max(stops, 0.0)
     try:
         with rawpy.imread(str(dng)) as raw:
-            return raw.postprocess(
+            developed = raw.postprocess(
                 use_camera_wb=True,
                 no_auto_bright=True,
                 adjust_maximum_thr=0.0,
@@ -181,7 +183,16 @@ def develop(dng: Path, facts: RawFacts, gain: int, stops: float) -> NDArray[np.u
                 output_color=rawpy.ColorSpace.sRGB,
             )
     except rawpy.LibRawError as error:
-        raise UserError("LibRaw could not develop this picture; choose DNG as the output") from error
+        raise UserError(
+            "LibRaw could not develop this picture; choose DNG as the output"
+        ) from error
+    return developed.astype(np.uint16, copy=False)
+
+
+def eight_bits(rgb: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """The upper half of every sample."""
+    out = np.empty(rgb.shape, dtype=np.uint8)
+    return np.right_shift(rgb, 8, out=out, casting="unsafe")
 
 
 def write_jpeg(
@@ -208,7 +219,7 @@ def reduced(rgb: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     if factor >= 1.0:
         return rgb
     size = (max(round(width * factor), 1), max(round(height * factor), 1))
-    return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def srgb_profile() -> bytes:
@@ -239,6 +250,6 @@ def _square(picture: NDArray[np.uint8], aspect: float) -> NDArray[np.uint8]:
     if aspect == 1.0:
         return picture
     height, width = picture.shape[:2]
-    if aspect > 1.0:
-        return cv2.resize(picture, (round(width * aspect), height))
-    return cv2.resize(picture, (width, round(height / aspect)))
+    wide = aspect > 1.0
+    size = (round(width * aspect), height) if wide else (width, round(height / aspect))
+    return np.asarray(cv2.resize(picture, size), dtype=np.uint8)

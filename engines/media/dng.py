@@ -93,28 +93,21 @@ def write_dng(
 def write_linear_dng(
     path: Path,
     rgb: NDArray[np.uint16],
-    levels: tuple[int, int],
     facts: RawFacts,
     source: Path,
     extras: DngExtras,
 ) -> None:
-    """Write a demosaiced DNG: (H, W, 3) uint16 camera RGB, not white-balanced; otherwise as
-    `write_dng`.
-
-    Args:
-        path, facts, source, extras: see there.
-        rgb: the picture.
-        levels: its black and its white.
+    """Write a demosaiced DNG: (H, W, 3) uint16 camera RGB, not white-balanced, black at 0 and white
+    at 65535; otherwise as `write_dng`.
     """
-    black, white = levels
     picture: list[Entry] = [
         (258, 3, (16, 16, 16)),
         (262, 3, (LINEAR_RAW,)),
         (277, 3, (3,)),
         (284, 3, (1,)),
         (50713, 3, (1, 1)),
-        (50714, 3, (black, black, black)),
-        (50717, 4, (white, white, white)),
+        (50714, 3, (0, 0, 0)),
+        (50717, 4, (65535, 65535, 65535)),
     ]
     _write(path, rgb, picture, facts, source, extras)
 
@@ -130,7 +123,9 @@ def _write(
     dng = read_dng_source(source)
     height, width = pixels.shape[:2]
     opcodes = (
-        dng.opcodes(*facts.margins, height, width, demosaiced=pixels.ndim == 3) if dng is not None else []
+        dng.opcodes(*facts.margins, height, width, demosaiced=pixels.ndim == 3)
+        if dng is not None
+        else []
     )
     thumbnail = reduced(extras.preview, _THUMBNAIL)
     preview = _jpeg(extras.preview)

@@ -1,4 +1,4 @@
-"""What a DNG input says of itself beyond what LibRaw hands on, and what a copy of it must repeat."""
+"""What a DNG says of itself beyond what LibRaw hands on, and what a copy of it must repeat."""
 
 from __future__ import annotations
 
@@ -107,7 +107,9 @@ class DngSource:
         """To repeat in the first folder of a copy."""
         return _sound(self.first, _CAMERA_TAGS)
 
-    def opcodes(self, top: int, left: int, height: int, width: int, demosaiced: bool) -> list[Entry]:
+    def opcodes(
+        self, top: int, left: int, height: int, width: int, demosaiced: bool
+    ) -> list[Entry]:
         """Corrections (lens, shading) to repeat in a copy whose picture has these borders.
 
         Their coordinates hold only if nothing was cut off; those for the mosaic do not fit a

@@ -6,12 +6,13 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from engines.media.ifd import Entry, Folder, IfdReader, NoFoldersError, ascii_entry, pack_ifd
+from engines.media.ifd import Entry, Folder, IfdReader, NoFoldersError, append_ifd, ascii_entry
 
-# Tags of the EXIF folder that stay true of a denoised copy (no maker note: its offsets would break).
+# Tags of the EXIF folder that stay true of a denoised copy; no maker note: its offsets would break.
 _CARRIED = (
     33434, 33437, 34850, 34855, 34864, 34865, 34866, 36867, 36868, 36880, 36881, 36882, 37377,
     37378, 37379, 37380, 37381, 37382, 37383, 37384, 37385, 37386, 37520, 37521, 37522, 41486,
@@ -76,7 +77,9 @@ def _folders(file: BinaryIO) -> tuple[Folder, Folder, Folder]:
     if head[4:12] == b"ftypcrx ":  # Canon's CR3 keeps the three as files of their own
         file.seek(0)
         start = file.read(1 << 20)
-        first, exif, gps = (_first_folder(file, start.find(name)) for name in (b"CMT1", b"CMT2", b"CMT4"))
+        first, exif, gps = (
+            _first_folder(file, start.find(name)) for name in (b"CMT1", b"CMT2", b"CMT4")
+        )
         return first, exif, gps
     if head.startswith(b"FUJIFILM"):
         return _linked(file, _in_jpeg(file, _number(file, 84)))
@@ -199,23 +202,21 @@ def srgb_entries(facts: ExifFacts) -> tuple[Entry, ...]:
 
 def exif_block(facts: ExifFacts, width: int, height: int) -> bytes:
     """APP1 contents of an upright JPEG: "Exif", and a little TIFF with camera, EXIF and GPS."""
-    gps = facts.gps
     exif: list[Entry] = [
         *srgb_entries(facts),
         (37121, 7, bytes((1, 2, 3, 0))),  # Y, Cb, Cr
         (40962, 4, (width,)),
         (40963, 4, (height,)),
     ]
+    file = BytesIO(b"II*\0\0\0\0\0")
     first: list[Entry] = [
         *camera_entries(facts, orientation=1),
         (282, 5, ((300, 1),)), (283, 5, ((300, 1),)), (296, 3, (2,)), (531, 3, (1,)),
+        (34665, 4, (append_ifd(file, exif),)),
     ]  # fmt: skip
-    pointers: list[Entry] = [(34665, 4, (0,))] + ([(34853, 4, (0,))] if gps else [])
-    size = len(pack_ifd([*first, *pointers], 8))
-    exif_bytes = pack_ifd(exif, 8 + size)
-    pointers = [(34665, 4, (8 + size,))]
-    if gps:
-        pointers.append((34853, 4, (8 + size + len(exif_bytes),)))
-    head = pack_ifd([*first, *pointers], 8)
-    tail = pack_ifd(gps, 8 + size + len(exif_bytes)) if gps else b""
-    return b"Exif\0\0II*\0" + struct.pack("<I", 8) + head + exif_bytes + tail
+    if facts.gps:
+        first.append((34853, 4, (append_ifd(file, facts.gps),)))
+    start = append_ifd(file, first)
+    file.seek(4)
+    file.write(struct.pack("<I", start))
+    return b"Exif\0\0" + file.getvalue()

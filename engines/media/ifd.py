@@ -17,7 +17,19 @@ from typing import Any, BinaryIO
 Entry = tuple[int, int, Sequence[Any]]
 
 _SIZE = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
-_FORMAT = {1: "B", 3: "H", 4: "I", 5: "I", 6: "b", 8: "h", 9: "i", 10: "i", 11: "f", 12: "d", 13: "I"}
+_FORMAT = {
+    1: "B",
+    3: "H",
+    4: "I",
+    5: "I",
+    6: "b",
+    8: "h",
+    9: "i",
+    10: "i",
+    11: "f",
+    12: "d",
+    13: "I",
+}
 _BYTES = frozenset((1, 2, 6, 7))
 _RATIONAL = frozenset((5, 10))
 _MOST_FOLDERS = 64

@@ -7,7 +7,6 @@ developing is found out and written down, so that a copy of the file is develope
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import rawpy
@@ -23,6 +22,7 @@ XYZ_FROM_SRGB = np.array(
 )  # fmt: skip
 D65 = 21  # EXIF's number of the illuminant
 
+_OWN_MATRIX = 0.125  # above it, LibRaw takes the first number of a maker's own matrix for real
 _Found = tuple[tuple[float, float, float], Matrix, int, Matrix]
 
 
@@ -43,21 +43,25 @@ def colours(
     """
     balance = _white_balance(raw, black)
     choices = dng.matrices if dng is not None else []
-    flat = np.asarray(choices[0][0] if choices else np.asarray(raw.rgb_xyz_matrix)[:3]).reshape(3, 3)
-    given = np.asarray(raw.color_matrix)[:, :3]
+    known = choices[0][0] if choices else raw.rgb_xyz_matrix[:3]
+    flat = np.asarray(known, dtype=np.float64).reshape(3, 3)
+    given = np.asarray(raw.color_matrix, dtype=np.float64)[:, :3]
     whitened = _whitened(flat)
-    if whitened is not None:
+    if whitened is not None and (dng is not None or given[0, 0] <= _OWN_MATRIX):
         # LibRaw's own for a DNG has the file's calibration of this one camera in it.
-        to_srgb = _rows_to_one(given) if dng is not None and np.any(given) else whitened
+        to_srgb = _rows_to_one(given) if np.any(given) else whitened
         return balance, _rows(flat), choices[0][1] if choices else D65, _rows(to_srgb)
-    measured = _rows_to_one(given) if np.any(given) else _measured(path, black)
-    scale = np.linalg.inv(measured).sum(axis=1) if measured is not None else np.zeros(3)
-    if measured is None or not np.all(scale > 0.01):
-        measured, scale = np.eye(3), np.ones(3)
-    # What there is of white balance in the matrix belongs into the multipliers.
-    red, green, blue = (float(m / s) for m, s in zip(balance, scale, strict=True))
-    to_srgb = measured * scale
-    to_camera = np.linalg.inv(XYZ_FROM_SRGB @ to_srgb)
+    to_srgb = given if given[0, 0] > _OWN_MATRIX else _measured(path, black)
+    scale = np.linalg.inv(to_srgb).sum(axis=1) if _regular(to_srgb) else np.zeros(3)
+    if np.all(scale > 0.01):
+        # What there is of white balance in the matrix belongs into the multipliers.
+        balance = (balance[0] / scale[0], balance[1] / scale[1], balance[2] / scale[2])
+        to_srgb = to_srgb * scale
+    else:
+        to_srgb = np.eye(3)
+    daylight = [m if m > 0 else 1.0 for m in raw.daylight_whitebalance[:3]]
+    to_camera = np.linalg.inv(XYZ_FROM_SRGB @ to_srgb) * daylight[1] / np.array(daylight)[:, None]
+    red, green, blue = (float(value) for value in balance)
     return (red / green, 1.0, blue / green), _rows(to_camera), D65, _rows(to_srgb)
 
 
@@ -100,11 +104,11 @@ def site_colours(raw: rawpy.RawPy) -> list[int]:
     return [raw.raw_color(top + y, left + x) for y in (0, 1) for x in (0, 1)]
 
 
-def _measured(path: Path, black: tuple[float, ...]) -> NDArray[np.float64] | None:
+def _measured(path: Path, black: tuple[float, ...]) -> NDArray[np.float64]:
     """Camera -> sRGB as LibRaw applies it, from four even fields that it is made to develop.
 
-    It keeps some makers' matrices (Kodak's, Leaf's) to itself. The fields are one grey, and the same
-    with a little more of one colour; they replace the picture in a second, unpacked copy.
+    It keeps some makers' matrices (Kodak's, Leaf's) to itself. The fields are one grey, and the
+    same with a little more of one colour; they replace the picture in a second, unpacked copy.
     """
     try:
         with rawpy.imread(str(path)) as raw:
@@ -125,26 +129,27 @@ def _measured(path: Path, black: tuple[float, ...]) -> NDArray[np.float64] | Non
                 user_flip=0,
             )  # fmt: skip
     except rawpy.LibRawError:
-        return None
+        return np.eye(3, dtype=np.float64)
     row = shown[shown.shape[0] // 2].astype(np.float64) / 65535.0
     grey, *others = (row[int((field + 0.5) * len(row) / 4)] for field in range(4))
     steps = (levels[1:] - levels[0]).sum(axis=1) / span
-    found = np.stack([(one - grey) / step for one, step in zip(others, steps, strict=True)], axis=1)
-    return found if abs(np.linalg.det(found)) > 1e-3 else None
+    return np.stack([(one - grey) / step for one, step in zip(others, steps, strict=True)], axis=1)
 
 
 def _whitened(matrix: NDArray[np.float64]) -> NDArray[np.float64] | None:
     """XYZ -> camera to white-balanced camera -> sRGB; None where it is none."""
     forward = matrix @ XYZ_FROM_SRGB
-    sums = forward.sum(axis=1, keepdims=True)
-    if not np.all(np.isfinite(forward)) or np.any(np.abs(sums) < 1e-6):
+    if not _regular(forward) or np.any(np.abs(forward.sum(axis=1)) < 1e-6):
         return None
-    forward = forward / sums
-    return np.linalg.inv(forward) if abs(np.linalg.det(forward)) > 1e-6 else None
+    return np.linalg.inv(_rows_to_one(forward)).astype(np.float64)
 
 
-def _rows_to_one(matrix: NDArray[Any]) -> NDArray[np.float64]:
-    sums = matrix.sum(axis=1, keepdims=True, dtype=np.float64)
+def _regular(matrix: NDArray[np.float64]) -> bool:
+    return bool(np.all(np.isfinite(matrix)) and abs(np.linalg.det(matrix)) > 1e-6)
+
+
+def _rows_to_one(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    sums = matrix.sum(axis=1, keepdims=True)
     return matrix / np.where(np.abs(sums) < 1e-6, 1.0, sums)
 
 

@@ -101,8 +101,8 @@ def _damaged(path: Path, error: Exception) -> str:
         )
     if isinstance(error, rawpy.LibRawFileUnsupportedError) and not ciff:
         return (
-            f"{path.name} is damaged, or of a kind that LibRaw does not read; copy it again from the "
-            "card, or convert it to DNG"
+            f"{path.name} is damaged, or of a kind that LibRaw does not read; copy it again from "
+            "the card, or convert it to DNG"
         )
     return f"{path.name} is damaged or cut short; copy it again from the card"
 

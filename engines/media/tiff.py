@@ -47,7 +47,7 @@ def write_tiff(
             strip = rgb[top : top + _ROWS].astype("<u2")
             # Horizontal prediction: every sample less its left neighbour's of the same colour.
             strip[:, 1:] -= rgb[top : top + _ROWS, :-1]
-            data = zlib.compress(strip, _LEVEL)
+            data = zlib.compress(strip.tobytes(), _LEVEL)
             places.append(append(file, data))
             sizes.append(len(data))
         entries: list[Entry] = [

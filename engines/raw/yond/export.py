@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from engines.base import Comparison, Figure, Job, Measurement, MediaKind, Output, Result
 from engines.media.develop import (
-    DEMOSAICED,
     auto_stops,
     demosaic,
     develop,
+    eight_bits,
     reduced,
     render_preview,
     srgb_profile,
@@ -29,9 +29,16 @@ from engines.media.tiff import write_tiff
 from engines.raw.yond.params import Form, YondParams
 from engines.weights import LoadedModel, sha256_of
 
+_FORMS: dict[Form, tuple[str, MediaKind, str]] = {
+    "dng": (".dng", "raw", "Denoised mosaic DNG"),
+    "linear-dng": ("-linear.dng", "raw", "Linear DNG"),
+    "tiff": (".tif", "image", "16-bit TIFF"),
+    "jpeg": (".jpg", "image", "JPEG"),
+}
 _PREVIEW = 2048  # longer side of the preview inside a DNG
 _THUMBNAIL = 320
 _ROWS = 256
+_OUTLIER = 0.05  # of the span from black to white
 _LONGEST_STEM = 200  # bytes; a file system takes 255 with what is put behind
 
 
@@ -72,6 +79,7 @@ def export(
     provenance = _provenance(what, params)
     gain = precision_gain(facts.white)
     mosaic = _quantised(what.levels, facts.white, gain)
+    _keep_brightest(mosaic, what.raw, gain)
     job.progress(86, 100, "drawing the comparison")
     stops = params.exposure if params.exposure is not None else auto_stops(mosaic, facts, gain)
     before, after, small = (
@@ -96,7 +104,7 @@ def export(
     job.progress(100, 100, "done")
     return Result(
         outputs=outputs,
-        measurements=what.measurements | {"exposure": Measurement(stops, "EV")},
+        measurements={**what.measurements, "exposure": Measurement(stops, "EV")},
         figures=figures,
         comparisons=(Comparison(before, after, "image", "Before and after"),),
         thumbnail=small,
@@ -115,7 +123,7 @@ def _outputs(
 ) -> list[Output]:
     """Write what was asked for, in that order; the first is the primary one."""
     facts, gain, exif = what.raw.facts, extras.gain, what.raw.facts.exif
-    mosaic_dng = _path(what, job, ".dng")
+    mosaic_dng = _path(what, job, _FORMS["dng"][0])
     if {"dng", "tiff", "jpeg"} & set(forms):
         # LibRaw develops our own DNG, so TIFF and JPEG are what any converter makes of it.
         write_dng(mosaic_dng, mosaic, facts, what.source, extras)
@@ -126,20 +134,14 @@ def _outputs(
         job.check_cancelled()
     outputs: list[Output] = []
     for form in forms:
-        kind: MediaKind = "raw"
-        if form == "dng":
-            path, label = mosaic_dng, "Denoised mosaic DNG"
-        elif form == "linear-dng":
-            path, label = _path(what, job, "-linear.dng"), "Linear DNG"
-            write_linear_dng(
-                path, demosaic(mosaic, facts, gain), DEMOSAICED, facts, what.source, extras
-            )
+        ending, kind, label = _FORMS[form]
+        path = _path(what, job, ending)
+        if form == "linear-dng":
+            write_linear_dng(path, demosaic(mosaic, facts, gain), facts, what.source, extras)
         elif picture is not None and form == "tiff":
-            path, kind, label = _path(what, job, ".tif"), "image", "16-bit TIFF"
             write_tiff(path, picture, exif, srgb_profile(), extras.provenance)
-        elif picture is not None:
-            path, kind, label = _path(what, job, ".jpg"), "image", "JPEG"
-            write_jpeg(path, (picture >> 8).astype(np.uint8), exif, extras.provenance)
+        elif picture is not None and form == "jpeg":
+            write_jpeg(path, eight_bits(picture), exif, extras.provenance)
         outputs.append(Output(path, kind, label, primary=not outputs))
         job.check_cancelled()
     if "dng" not in forms:
@@ -161,6 +163,19 @@ def _quantised(levels: NDArray[np.float32], white: float, gain: int) -> NDArray[
         np.rint(part, out=part)
         out[top : top + _ROWS] = np.clip(part, 0.0, white * gain, out=part)
     return out
+
+
+def _keep_brightest(mosaic: NDArray[np.uint16], raw: RawImage, gain: int) -> None:
+    """Give the brightest pixel its noisy value back, unless it is an outlier.
+
+    Programs that use LibRaw make it white; without it they would show the result brighter than the
+    input.
+    """
+    at = int(raw.mosaic.argmax())
+    noisy = min(float(raw.mosaic.flat[at]), raw.facts.white)
+    span = raw.facts.white - min(raw.facts.black)
+    if abs(noisy - mosaic.flat[at] / gain) < _OUTLIER * span:
+        mosaic.flat[at] = round(noisy * gain)
 
 
 def _cropped(picture: NDArray[np.uint8], facts: RawFacts) -> NDArray[np.uint8]:
