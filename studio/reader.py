@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections import OrderedDict
@@ -84,19 +85,20 @@ class _Process:
         self._pipe: Any = None
 
     def read(self, path: Path) -> Look:
-        if self._process is None or not self._process.is_alive():
-            self._start()
+        process = self._process
+        if process is None or not process.is_alive():
+            process = self._start()
         try:
             self._pipe.send(path)
             if self._pipe.poll(_PATIENCE):
                 return self._pipe.recv()
         except (EOFError, OSError):
             pass
-        self._process.kill()
-        self._process.join(timeout=5)
+        process.kill()
+        process.join(timeout=5)
         return Look(problem=f"{path.name} cannot be read; copy it again, or remove it")
 
-    def _start(self) -> None:
+    def _start(self) -> Any:
         self._pipe, theirs = self._context.Pipe()
         self._process = self._context.Process(
             target=_serve, args=(theirs, self._read, list(sys.path)), daemon=True,
@@ -104,10 +106,12 @@ class _Process:
         )  # fmt: skip
         self._process.start()
         theirs.close()
+        return self._process
 
 
 def _serve(pipe: Connection, read: Read, path: list[str]) -> None:
     sys.path[:] = path
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the studio, which then ends this
     parent = multiprocessing.parent_process()
 
     def die_with_parent() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-import gradio as gr
+from gradio.themes import Base, colors
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 FAVICON = ASSETS / "icons" / "favicon.png"
@@ -119,12 +119,12 @@ _SHAPES = {
 }
 
 
-def studio_theme() -> gr.themes.Base:
+def studio_theme() -> Base:
     """Gradio's base theme with every colour taken from our own properties."""
-    theme = gr.themes.Base(
-        primary_hue=gr.themes.colors.neutral,
-        secondary_hue=gr.themes.colors.neutral,
-        neutral_hue=gr.themes.colors.neutral,
+    theme = Base(
+        primary_hue=colors.neutral,
+        secondary_hue=colors.neutral,
+        neutral_hue=colors.neutral,
         font=_FONT,
         font_mono=_MONO,
     )

@@ -119,5 +119,5 @@ def _stretched(x: Array, density: Array, reach: float) -> Array:
     """Density of ln(r) plus an exponential variable of mean `reach`: a textured block."""
     step = float(x[1] - x[0])
     tail = np.exp(-np.arange(0.0, 12.0 * reach, step) / reach)
-    whole: Array = np.convolve(density, tail / tail.sum())
-    return whole[: x.size]
+    whole = np.convolve(density, tail / tail.sum())
+    return whole[: x.size].astype(np.float64, copy=False)
