@@ -27,6 +27,7 @@ RAW_SUFFIXES: tuple[str, ...] = tuple(
     ".srw .x3f".split()
 )
 
+_BAYER = ("RGGB", "GRBG", "GBRG", "BGGR")
 # LibRaw's flip -> TIFF's orientation; the mirrored ones come from a few phones' DNG only.
 _ORIENTATION = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
 
@@ -170,7 +171,7 @@ def _facts(raw: rawpy.RawPy, path: Path, dng: DngSource | None) -> RawFacts:
         datetime=exif.datetime,
         width=sizes.width,
         height=sizes.height,
-        cfa="".join("RGBG"[index] for index in site_colours(raw)),
+        cfa=_order(raw),
         bits=int(white).bit_length(),
         black=black,
         white=white,
@@ -204,9 +205,15 @@ def _refuse_other_sensors(raw: rawpy.RawPy, path: Path) -> None:
         what = "comes from an X-Trans sensor"
     elif pattern.shape != (2, 2) or sorted(filters) != sorted("RGBG"):
         what = f"has another colour filter than Bayer's ({filters})"
+    elif (order := _order(raw)) not in _BAYER:
+        what = f"has another colour filter than Bayer's ({order})"
     else:
         return
     raise not_supported(path, what)
+
+
+def _order(raw: rawpy.RawPy) -> str:
+    return "".join("RGBG"[index] for index in site_colours(raw))
 
 
 def _with_libraw(exif: ExifFacts, raw: rawpy.RawPy, path: Path) -> ExifFacts:

@@ -30,19 +30,18 @@ def open_raw(raw: rawpy.RawPy, path: Path) -> DngSource | None:
     Raises:
         UserError: it is missing, empty, cut short, no RAW, or of a kind that LibRaw does not read.
     """
-    if path.is_dir():
-        raise UserError(f"{path.name} is a folder; choose the files in it")
     try:
-        size = path.stat().st_size
         with path.open("rb") as file:
             start = file.read(16)
+    except IsADirectoryError as error:
+        raise UserError(f"{path.name} is a folder; choose the files in it") from error
     except FileNotFoundError as error:
         raise UserError(f"There is no file {path.name} here; check the path") from error
     except PermissionError as error:
         raise UserError(f"{path.name} may not be read; change its permissions") from error
     except OSError as error:
         raise UserError(f"{path.name} could not be read; check the disk or the card") from error
-    if size == 0:
+    if not start:
         raise UserError(f"{path.name} is empty; copy it again from the card")
     for magic, what in _MAGIC:
         if start.startswith(magic):
@@ -108,9 +107,11 @@ def _damaged(path: Path, error: Exception) -> str:
 
 
 def _amounts(there: int, whole: int) -> str:
-    if whole - there >= 100_000:
-        return f"{there / 1e6:.1f} of {whole / 1e6:.1f} MB"
-    return f"{there} of {whole} bytes"
+    if whole - there < 100_000:
+        return f"{there} of {whole} bytes"
+    if there < 100_000:
+        return f"{there / 1e3:.1f} of {whole / 1e3:.1f} kB"
+    return f"{there / 1e6:.1f} of {whole / 1e6:.1f} MB"
 
 
 def _expected_bytes(file: BinaryIO, start: bytes) -> int:
