@@ -8,6 +8,7 @@ committed; the model card names the packages.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import struct
 import subprocess
@@ -57,7 +58,7 @@ def photos(cache: Path, data: Path | None = None) -> list[Photo]:
     Raises:
         UserError: the packages cannot be fetched, or the folder holds no photo.
     """
-    reduced = cache / ("photos" if data is None else f"photos-{abs(hash(str(data.resolve()))):x}")
+    reduced = cache / ("photos" if data is None else f"photos-{_folder_key(data)}")
     done = reduced / "complete"
     if not done.exists():
         shutil.rmtree(reduced, ignore_errors=True)
@@ -121,6 +122,12 @@ def _fetch(package: str, folder: Path, unpacked: Path) -> None:
     subprocess.run([dpkg, "-x", str(debs[0]), str(partial)], check=True)  # noqa: S603
     partial.rename(unpacked)
     debs[0].unlink()
+
+
+def _folder_key(folder: Path) -> str:
+    """Changes when a photo is added, removed or replaced."""
+    files = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in sorted(folder.rglob("*"))]
+    return hashlib.sha256(repr(files).encode()).hexdigest()[:16]
 
 
 def _folder_photos(folder: Path) -> Iterator[tuple[str, bytes]]:
