@@ -209,6 +209,8 @@ def _identity(path: Path) -> tuple[str, int]:
 
 def _device(wanted: str) -> str:
     """Resolve "auto"; torch is only asked where it is loaded anyway."""
+    if wanted == "cpu":
+        return wanted
     import torch
 
     if wanted.startswith("cuda") and not torch.cuda.is_available():

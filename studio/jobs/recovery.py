@@ -44,10 +44,8 @@ def recover(store: Store, settings: Settings, *, alone: bool) -> None:
 
 
 def _clear(job: Leftover) -> None:
-    for move in job.moving:
-        if job.done:
-            move.staged.unlink(missing_ok=True)
-        else:
+    if not job.done:
+        for move in job.moving:
             retract(move)
-    if job.out_dir is not None:  # staged, and not journaled yet
+    if job.out_dir is not None:
         remove_staged(job.out_dir, job.id)

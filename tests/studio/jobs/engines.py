@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
@@ -56,6 +57,27 @@ class StuckEngine(_Demo):
         raise AssertionError("unreachable")
 
 
+class LoudParams(Params):
+    """Nothing to choose."""
+
+
+class LoudEngine(_Demo):
+    """Prints, as libraries do."""
+
+    id: ClassVar[str] = "demo.loud"
+    title: ClassVar[str] = "Loud"
+    Params: ClassVar[type[Params]] = LoudParams
+
+    def run(self, inputs: Sequence[Path], params: Any, job: Job) -> Result:
+        """See `engines.base.Engine.run`."""
+        print("printed", flush=True)  # noqa: T201
+        os.write(1, b"printed below Python\n")
+        job.log("logged")
+        path = job.workspace / "a.txt"
+        path.write_text("quiet")
+        return Result([Output(path, "document", "text", primary=True)])
+
+
 class BigParams(Params):
     """How much to write, and to hold in memory."""
 
@@ -96,4 +118,5 @@ class BigEngine(_Demo):
 def register() -> None:
     """Make them known to the registry of this process."""
     registry.register("demo.stuck", f"{__name__}:StuckEngine")
+    registry.register("demo.loud", f"{__name__}:LoudEngine")
     registry.register("demo.big", f"{__name__}:BigEngine")
