@@ -7,6 +7,7 @@ when it is run. Exit codes: 0 all done, 1 some failed, 2 wrong use, 130 interrup
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -35,6 +36,9 @@ _COMMANDS = {  # command -> module:function, which takes the arguments and retur
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names may hold letters that a terminal lacks
+            stream.reconfigure(errors="backslashreplace")
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["test"]:  # everything behind it is pytest's
         from studio.commands.test import test

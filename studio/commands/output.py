@@ -13,6 +13,11 @@ from typing import Any
 def document(args: argparse.Namespace, value: Mapping[str, Any]) -> None:
     """Print the one document that `--json` promises."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    try:  # a file's name may hold bytes that are no text, and a terminal may know few letters
+        for encoding in ("utf-8", args.out_stream.encoding or "utf-8"):
+            text.encode(encoding)
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=2, allow_nan=False)
     print(text, file=args.out_stream, flush=True)
 
 
@@ -29,6 +34,11 @@ def table(rows: Sequence[Sequence[str]]) -> None:
 def say(text: str) -> None:
     """One line beside the answer: progress, warnings, failures."""
     print(text, file=sys.stderr, flush=True)
+
+
+def one_line(name: str) -> str:
+    """A file's name for a line of text, without what would break the line or the terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
 
 
 def size(number: float) -> str:

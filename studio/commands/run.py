@@ -51,10 +51,9 @@ def run(args: argparse.Namespace) -> int:
     paths = list(dict.fromkeys(item.path.absolute() for item in items if item.path is not None))
     views: dict[Path, JobView] = {}
     with _Interrupt() as interrupt, _Shown(args, items, len(paths)) as shown:
-        if paths:
-            studio.start()
         try:
             if paths:
+                studio.start()
                 session = studio.open_session(LOCAL)
                 ids = studio.submit_batch(
                     LOCAL, session.id, args.engine, paths, given, out_dir=args.out, device=device
@@ -79,21 +78,27 @@ def expand(inputs: Sequence[str], suffixes: Sequence[str]) -> list[Item]:
     """Files, the files of folders that the engine reads, and what globs stand for, in order."""
     found: list[Item] = []
     for given in inputs:
-        path = Path(given)
-        if path.is_dir():
-            files = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
-            files = [file for file in files if file.is_file()]
-            found += [Item(str(file), file) for file in files]
-            if not files:
-                found.append(Item(given, error=f"No file in this folder can be read here: {given}"))
-        elif path.exists():
-            found.append(Item(given, path))
-        else:
-            matches = sorted(glob.glob(given, recursive=True))
-            found += expand(matches, suffixes)
-            if not matches:
-                found.append(Item(given, error=f"There is no such file; check its name: {given}"))
+        try:
+            found += _expanded(given, suffixes)
+        except OSError as error:
+            found.append(Item(given, error=f"This cannot be read ({error.strerror}): {given}"))
     return found
+
+
+def _expanded(given: str, suffixes: Sequence[str]) -> list[Item]:
+    path = Path(given)
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
+        files = [file for file in files if file.is_file()]
+        if files:
+            return [Item(str(file), file) for file in files]
+        return [Item(given, error=f"No file in this folder can be read here: {given}")]
+    if path.exists():
+        return [Item(given, path)]
+    matches = sorted(glob.glob(given, recursive=True))
+    if matches:
+        return expand(matches, suffixes)
+    return [Item(given, error=f"There is no such file; check its name: {given}")]
 
 
 def _wait(studio: Studio, ids: list[str], interrupt: _Interrupt, shown: _Shown) -> list[JobView]:
@@ -212,7 +217,7 @@ class _Shown:
 
     def update(self, view: JobView) -> None:
         """A job moved on."""
-        name = view.inputs[0].name
+        name = output.one_line(view.inputs[0].name)
         if view.finished_state and view.id not in self._ended:
             self._ended.add(view.id)
             if view.state == "done":

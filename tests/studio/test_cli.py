@@ -181,6 +181,25 @@ def test_one_entry_an_input_in_the_order_given(
     assert sorted(p.name for p in (here / "out").iterdir()) == ["a.inverted.txt", "b.inverted.txt"]
 
 
+def test_names_that_are_no_text_or_no_line(
+    tiny_engine: str, here: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    (here / "shoot").mkdir()
+    for name in (b"\xff.txt", b"two\nlines.txt", "ünï.txt".encode()):
+        (here / "shoot" / os.fsdecode(name)).write_text("abc")
+    assert main(command("shoot", "x" * 5000, "--out", "out", "--json")) == 1
+    captured = capsysbinary.readouterr()
+    jobs = json.loads(captured.out.decode("utf-8"))["jobs"]
+    assert {os.fsencode(job["input"]) for job in jobs[:3]} == {
+        b"shoot/\xff.txt",
+        b"shoot/two\nlines.txt",
+        "shoot/ünï.txt".encode(),
+    }
+    assert [job["state"] for job in jobs] == ["done", "done", "done", "failed"]
+    assert "This cannot be read (File name too long)" in jobs[3]["error"]
+    assert b"two?lines.txt: 0." in captured.err
+
+
 def test_folders_are_not_descended(texts: Texts, here: Path) -> None:
     texts(a="1")
     (here / "shoot" / "older").mkdir()
