@@ -109,7 +109,7 @@ def test_the_recipe_makes_examples_whose_noise_is_t(tmp_path: Path) -> None:
 
 
 def test_a_short_run_learns_to_denoise(tmp_path: Path) -> None:
-    recipe = SnrNetRecipe("tiny", "Tiny", nf=6, levels=2, batch=8, patch=24)
+    recipe = SnrNetRecipe("tiny", "Tiny", nf=6, levels=2, batch=4, patch=16)
     recipe.config = replace(recipe.config, steps=300)
     report = train(recipe, folder=tmp_path, data=_folder(tmp_path / "mine"))
     assert report.figures["gain_k150_db"] > 1.0
