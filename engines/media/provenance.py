@@ -39,18 +39,21 @@ def to_xmp(provenance: Mapping[str, Any]) -> str:
 
 def from_file(path: Path) -> dict[str, Any] | None:
     """The provenance inside a DNG, TIFF or JPEG of ours (or in a sidecar JSON), or None."""
-    if path.suffix.lower() == ".json":
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return found if isinstance(found, dict) and "engine" in found else None
     try:
-        with path.open("rb") as file:
-            match = _FOUND.search(file.read(1 << 20))
-            if match is None:  # TIFF-like files may have it behind the picture
-                file.seek(max(path.stat().st_size - (1 << 20), 0))
-                match = _FOUND.search(file.read())
-    except OSError:
+        if path.suffix.lower() == ".json":
+            text = path.read_text(encoding="utf-8")
+        else:
+            text = unescape(_packed_text(path).decode("utf-8"))
+        found = json.loads(text)
+    except (OSError, ValueError):
         return None
-    return json.loads(unescape(match.group(1).decode("utf-8"))) if match else None
+    return found if isinstance(found, dict) and "engine" in found else None
+
+
+def _packed_text(path: Path) -> bytes:
+    with path.open("rb") as file:
+        match = _FOUND.search(file.read(1 << 20))
+        if match is None:  # TIFF-like files may have it behind the picture
+            file.seek(max(path.stat().st_size - (1 << 20), 0))
+            match = _FOUND.search(file.read())
+    return match.group(1) if match else b""

@@ -43,7 +43,7 @@ def test_cut_short_anywhere(name: str, tmp_path: Path, capfd: pytest.CaptureFixt
 @pytest.mark.parametrize("name", NAMES)
 def test_wrong_bytes(name: str, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.engines.media.fuzz", DATA / name, "3", "40", tmp_path],
+        [sys.executable, "-m", "tests.engines.media.fuzz", DATA / name, "3", "25", tmp_path],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -52,5 +52,6 @@ def test_wrong_bytes(name: str, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     outcomes = json.loads(done.stdout)
-    assert sum(outcomes.values()) == 40
+    assert set(outcomes) <= {"read", "refused"}
+    assert sum(outcomes.values()) == 25
     assert outcomes["refused"] > 0
