@@ -100,14 +100,21 @@ class VisitorMiddleware:
 
     def _refusal(self, method: str, headers: Headers) -> str:
         host = headers.get("host", "")
-        name = urlsplit(f"//{host}").hostname or ""
-        if not self.settings.shared and name not in _LOOPBACK | {self.settings.host}:
+        if not self.settings.shared and _name(host) not in _LOOPBACK | {self.settings.host}:
             return "Noise Studio answers only on this machine; open it at 127.0.0.1"
         origin = headers.get("origin")
         if method in _CHANGING and origin is not None:
             here = {host, headers.get("x-forwarded-host", host)}
-            if urlsplit(origin).netloc not in here:
+            if origin.partition("://")[2] not in here:
                 return "This request comes from another site; open Noise Studio itself"
+        return ""
+
+
+def _name(host: str) -> str:
+    """Name or address in a Host header, in lower case; "" where there is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
         return ""
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -94,7 +95,7 @@ def test_a_cancelled_job_has_stopped_within_three_seconds(
 ) -> None:
     here, elsewhere = worker_studio, Studio(worker_studio.settings)  # another process, as it were
     for studio in (here, elsewhere):
-        params = {"seconds": 30} if engine == "demo.invert" else {}
+        params: dict[str, Any] = {"seconds": 30} if engine == "demo.invert" else {}
         [job_id] = _submit(here, write(1), engine, **params)
         _until(lambda job_id=job_id: here.job(LOCAL, job_id).done > 0)
         asked = time.monotonic()
