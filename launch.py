@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import metadata, util
+from importlib.util import find_spec
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -107,9 +107,9 @@ class Environment:
         return done.returncode == 0
 
     def _create(self) -> None:
-        missing = [name for name in ("venv", "ensurepip") if util.find_spec(name) is None]
-        if missing:
-            raise Trouble(_venv_is_missing(missing[0]))
+        lacking = [name for name in ("venv", "ensurepip") if find_spec(name) is None]
+        if lacking:
+            raise Trouble(_venv_is_missing(lacking[0]))
         if self.folder.exists():
             shutil.rmtree(self.folder, ignore_errors=True)
         done = subprocess.run(
@@ -273,6 +273,8 @@ def pins(project: Path) -> dict[str, str]:
 
 def missing(project: Path, group: str = "", *, exactly: bool = False) -> list[str]:
     """What this interpreter lacks, as "name==version"; `exactly` counts other versions too."""
+    from importlib import metadata  # slow, and a start that finds its environment has no need of it
+
     wanted = requirements(project) + (requirements(project, group) if group else [])
     lacking: list[str] = []
     for requirement in wanted:
