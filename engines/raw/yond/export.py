@@ -39,7 +39,6 @@ _PREVIEW = 2048  # longer side of the preview inside a DNG
 _THUMBNAIL = 320
 _ROWS = 256
 _OF_THIS_RUN = ("megapixels_per_second", "peak_mb", "seconds")  # no two runs give the same bytes
-_OUTLIER = 0.05  # of the span from black to white
 _LONGEST_STEM = 200  # bytes; a file system takes 255 with what is put behind
 
 
@@ -167,15 +166,15 @@ def _quantised(levels: NDArray[np.float32], white: float, gain: int) -> NDArray[
 
 
 def _keep_brightest(mosaic: NDArray[np.uint16], raw: RawImage, gain: int) -> None:
-    """Give the brightest pixel its noisy value back, unless it is an outlier.
+    """Give the brightest pixel its noisy value back, unless it was taken out as a hot one.
 
     Programs that use LibRaw make it white; without it they would show the result brighter than the
     input.
     """
     at = int(raw.mosaic.argmax())
     noisy = min(float(raw.mosaic.flat[at]), raw.facts.white)
-    span = raw.facts.white - min(raw.facts.black)
-    if abs(noisy - mosaic.flat[at] / gain) < _OUTLIER * span:
+    left = (mosaic.flat[at] / gain - min(raw.facts.black)) / (noisy - min(raw.facts.black) or 1.0)
+    if left > 0.5:
         mosaic.flat[at] = round(noisy * gain)
 
 
