@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import struct
 from pathlib import Path
 from typing import BinaryIO
@@ -31,10 +32,15 @@ def open_raw(raw: rawpy.RawPy, path: Path) -> DngSource | None:
         UserError: it is missing, empty, cut short, no RAW, or of a kind that LibRaw does not read.
     """
     try:
+        kind = path.stat().st_mode
+        if stat.S_ISDIR(kind):
+            raise UserError(f"{path.name} is a folder; choose the files in it")
+        if not stat.S_ISREG(kind):  # a pipe would be waited for
+            raise UserError(
+                f"{path.name} is no ordinary file; choose the one that the camera wrote"
+            )
         with path.open("rb") as file:
             start = file.read(16)
-    except IsADirectoryError as error:
-        raise UserError(f"{path.name} is a folder; choose the files in it") from error
     except FileNotFoundError as error:
         raise UserError(f"There is no file {path.name} here; check the path") from error
     except PermissionError as error:

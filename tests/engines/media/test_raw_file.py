@@ -246,6 +246,11 @@ def test_a_folder(tmp_path: Path) -> None:
     assert "is a folder" in _message(tmp_path / "a.NEF")
 
 
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.NEF")
+    assert "is no ordinary file" in _message(tmp_path / "a.NEF")
+
+
 def test_empty(tmp_path: Path) -> None:
     (tmp_path / "a.NEF").touch()
     assert "is empty" in _message(tmp_path / "a.NEF")
