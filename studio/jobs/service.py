@@ -23,7 +23,7 @@ from studio.jobs.executor import InlineExecutor, WorkerExecutor
 from studio.jobs.perform import validation_sentence
 from studio.jobs.runner import Runner
 from studio.jobs.store import NewJob, Store
-from studio.jobs.views import ArtifactView, JobView, NotFound, QueueView, SessionView
+from studio.jobs.views import ArtifactView, BatchItem, JobView, NotFound, QueueView, SessionView
 from studio.models import Models
 from studio.presets import Presets
 from studio.workspace import (
@@ -276,6 +276,10 @@ class Studio:
             newest_first=newest_first, batch=batch, engine_prefix=f"{tab}." if tab else "",
         )  # fmt: skip
 
+    def batch(self, owner: str, batch: str, limit: int = 1000) -> list[BatchItem]:
+        """The first jobs of a batch of the owner's in a few words each, in order."""
+        return self.store.batch(owner, batch, limit)
+
     def counts(
         self, owner: str, session_id: str | None = None, batch: str | None = None
     ) -> dict[str, int]:
@@ -307,7 +311,11 @@ class Studio:
         Raises:
             NotFound: there is no such job from the start.
         """
-        views = {job_id: self.job(owner, job_id) for job_id in job_ids}
+        views: dict[str, JobView] = {}
+        for start in range(0, len(job_ids), _AT_ONCE):
+            part = job_ids[start : start + _AT_ONCE]
+            views |= {view.id: view for view in self.store.jobs(owner, ids=part, limit=_AT_ONCE)}
+        views = {job_id: views.get(job_id) or self.job(owner, job_id) for job_id in job_ids}
         tell = on_change or _nobody_asks
         for view in views.values():
             tell(view)

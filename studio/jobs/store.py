@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from sqlalchemy import func, null, or_, select, update
@@ -26,7 +27,7 @@ from db.schema import (
 )
 from engines.base import UserError
 from studio.jobs.task import FileFacts, Outcome, Progress
-from studio.jobs.views import ArtifactView, JobView, NotFound, QueueView, SessionView
+from studio.jobs.views import ArtifactView, BatchItem, JobView, NotFound, QueueView, SessionView
 from studio.workspace import Move, printable
 
 MAX_ATTEMPTS = 3
@@ -241,6 +242,35 @@ class Store:
         )
         with self._factory() as session:
             return [JobView.of(row) for row in session.scalars(query)]
+
+    def batch(self, owner: str, batch: str, limit: int = 1000) -> list[BatchItem]:
+        """The first jobs of a batch in the order of their inputs; no objects are made of rows."""
+        mine = JobRow.owner == owner, JobRow.batch == batch
+        jobs = select(JobRow.number, JobRow.id, JobRow.state).where(*mine).order_by(JobRow.number)
+        files = (
+            select(ArtifactRow.job_number, ArtifactRow.role, ArtifactRow.id, ArtifactRow.path)
+            .join(JobRow)
+            .where(*mine, ArtifactRow.role.in_(("input", "output", "thumbnail")))
+            .order_by(ArtifactRow.position.desc())  # so that the first input is met last
+        )
+        names: dict[int, str] = {}
+        outputs: Counter[int] = Counter()
+        thumbnails: dict[int, tuple[str, str]] = {}
+        with self._factory() as session:
+            for number, role, artifact_id, path in session.execute(files):
+                if role == "output":
+                    outputs[number] += 1
+                elif role == "input":
+                    names[number] = path
+                else:
+                    thumbnails[number] = (artifact_id, printable(PurePath(path).name))
+            return [
+                BatchItem(
+                    job_id, state, printable(PurePath(names.get(number, "")).name),
+                    outputs[number], thumbnails.get(number),
+                )
+                for number, job_id, state in session.execute(jobs.limit(limit))
+            ]  # fmt: skip
 
     def counts(
         self, owner: str, session_id: str | None = None, batch: str | None = None

@@ -156,6 +156,25 @@ class JobView:
 
 
 @dataclass(frozen=True)
+class BatchItem:
+    """One job of a batch in a few words, for a page that looks at a thousand every second.
+
+    Attributes:
+        id: of the job.
+        state: of the job.
+        name: of its first input.
+        outputs: how many it has.
+        thumbnail: (id, name) of its thumbnail, if it has one.
+    """
+
+    id: str
+    state: str
+    name: str
+    outputs: int
+    thumbnail: tuple[str, str] | None
+
+
+@dataclass(frozen=True)
 class QueueView:
     """What an owner sees of the queue; `ahead` are jobs of others before the owner's first."""
 

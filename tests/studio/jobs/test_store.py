@@ -14,7 +14,7 @@ from db.database import close_database, open_database
 from engines.base import UserError
 from studio.jobs.store import MAX_ATTEMPTS, NewJob, Store
 from studio.jobs.task import FileFacts, Outcome, Progress
-from studio.jobs.views import JobView, NotFound
+from studio.jobs.views import BatchItem, JobView, NotFound
 from studio.workspace import Move
 
 
@@ -146,6 +146,34 @@ def test_jobs_come_in_pages(store: Store) -> None:
     assert [len(store.jobs("ann", engine_prefix=prefix)) for prefix in ("demo.", "raw.")] == [7, 0]
     assert store.counts("ann") == {"running": 1, "queued": 6}
     assert store.sessions("ann")[0].jobs == 7
+
+
+def test_a_batch_in_a_few_words(store: Store) -> None:
+    session = store.first_session("ann", "a session").id
+    new = NewJob("demo.invert", "1", {}, [Path("/in/caf\udce9.txt"), Path("/in/second.txt")],
+                 "document", batch="b" * 32)  # fmt: skip
+    first, second = store.add("ann", session, [new, new])
+    store.add("ann", session, _new(batch="c" * 32))
+    _claim(store)
+    files = [
+        FileFacts(role, "document", "", name, "1" * 64, 5)
+        for role, name in (
+            ("output", "a"),
+            ("figure", "f"),
+            ("output", "b"),
+            ("thumbnail", "t.jpg"),
+        )
+    ]
+    outcome = Outcome("done", inputs=(("0" * 64, 3), ("1" * 64, 3)), device="cpu")
+    store.finish(first, outcome, [(file, Path("/out") / file.name) for file in files])
+    thumbnail = store.job("ann", first).thumbnail
+    assert thumbnail is not None
+    assert store.batch("ann", "b" * 32) == [
+        BatchItem(first, "done", "caf?.txt", 2, (thumbnail.id, "t.jpg")),
+        BatchItem(second, "queued", "caf?.txt", 0, None),
+    ]
+    assert [item.id for item in store.batch("ann", "b" * 32, limit=1)] == [first]
+    assert store.batch("ben", "b" * 32) == store.batch("ann", "d" * 32) == []
 
 
 def test_cancelling(store: Store) -> None:
