@@ -6,14 +6,16 @@ put clipped pixels and any wanted share of the noise back, write what was asked 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from engines.base import Job, Measurement, Result
+from engines.base import Job, Measurement, Result, UserError
 from engines.media.raw_file import RawFacts, RawImage, read_raw
 from engines.raw.noise.figure import draw_noise_figure
 from engines.raw.yond.arch import GuidedResUnet
@@ -37,33 +39,27 @@ def process(path: Path, params: YondParams, job: Job, engine: str, version: str)
     job.check_cancelled()
     model: LoadedModel = job.load(params.weights)
     network = model.network
-    assert isinstance(network, GuidedResUnet)
+    if not isinstance(network, GuidedResUnet):
+        raise UserError(f"The weights {params.weights} are of another network; choose others")
     job.progress(3, 100, "measuring the noise")
-    planes, black, span = _to_planes(raw)
-    facts = raw.facts
-    clip = (facts.clip - float(black.mean())) / float(span.mean())
-    found = denoise(planes, float(span.mean()), network, params, job, clip)
-    clean = put_back(planes, found.planes, params.detail, params.colour, facts.neutral)
-    clean = keep_clipped(planes, clean, 0.98 * clip)
-    left = _variance_left(planes, clean, found)
-    del planes
-    levels = unpack(clean * span + black, facts.cfa, facts.height, facts.width).numpy()
+    levels, found, left = _clean_levels(raw, network, params, job)
     job.check_cancelled()
-    seconds = perf_counter() - begun
-    scale = float(span.mean())
+    facts, last = raw.facts, found.last
+    megapixels = facts.height * facts.width / 1e6
     measurements = {
-        "K": Measurement(found.last.K, "DN/e-"),
-        "sigma": Measurement(found.last.sigma, "DN"),
-        "confidence": Measurement(found.last.confidence),
-        "read_noise": Measurement(found.last.sigma / found.last.K, "e-"),
+        "K": Measurement(last.K, "DN/e-"),
+        "sigma": Measurement(last.sigma, "DN"),
+        "confidence": Measurement(last.confidence),
+        "read_noise": Measurement(last.sigma / last.K, "e-"),
         "passes": Measurement(found.passes),
-        "megapixels": Measurement(facts.height * facts.width / 1e6, "MP"),
-        "megapixels_per_second": Measurement(facts.height * facts.width / 1e6 / seconds, "MP/s"),
+        "megapixels": Measurement(megapixels, "MP"),
+        "megapixels_per_second": Measurement(megapixels / (perf_counter() - begun), "MP/s"),
     }
     figure = draw_noise_figure(
-        job.workspace / "noise.png", found.first, found.last if found.passes == 2 else None
+        job.workspace / "noise.png", found.first, last if found.passes == 2 else None
     )
-    profile = (found.last.K / scale * left, (found.last.sigma / scale) ** 2 * left)
+    scale = facts.white - float(np.mean(facts.black))
+    profile = (last.K / scale * left, (last.sigma / scale) ** 2 * left)
     return export(
         Export(raw, path, levels, model, engine, version, measurements, 1.0 - left, profile),
         params,
@@ -71,6 +67,25 @@ def process(path: Path, params: YondParams, job: Job, engine: str, version: str)
         figures=(figure,),
         notes=(*found.notes, *_notes(facts)),
     )
+
+
+def _clean_levels(
+    raw: RawImage, network: GuidedResUnet, params: YondParams, job: Job
+) -> tuple[NDArray[np.float32], Denoised, float]:
+    """(H, W) denoised mosaic in DN, black included; what was found; share of the noise left."""
+    facts = raw.facts
+    planes, black, span = _to_planes(raw)
+    scale = float(span.mean())
+    clip = (facts.clip - float(black.mean())) / scale
+    found = denoise(planes, scale, network, params, job, clip)
+    clean = put_back(planes, found.planes, params.detail, params.colour, facts.neutral)
+    clean = keep_clipped(planes, clean, 0.98 * clip)
+    left = _variance_left(planes, clean, found)
+    # Full-size arrays are given back as soon as they are not needed: files are yet to be written.
+    found = replace(found, planes=torch.empty(0))
+    del planes
+    levels = unpack(clean.mul_(span).add_(black), facts.cfa, facts.height, facts.width)
+    return levels.numpy(), found, left
 
 
 def _to_planes(raw: RawImage) -> tuple[Tensor, Tensor, Tensor]:
