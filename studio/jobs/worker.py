@@ -26,7 +26,9 @@ def serve(pipe: Connection, stop: Connection, path: list[str]) -> None:
         path: the parent's module path, so that engines registered there can be imported here.
     """
     sys.path[:] = path
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the studio, which then cancels
+    # A terminal and a service manager tell the whole group to stop; the studio ends us in its turn.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.dup2(2, 1)  # a library that prints must not get into the command line's JSON
     _die_with_parent()
     cache = ModelCache()
