@@ -126,7 +126,11 @@ def perform(
         outcome = Outcome("failed", validation_sentence(error))
     except Exception as error:
         outcome = Outcome("failed", _sentence(error, task))
-    return replace(outcome, seconds=time.monotonic() - begun, peak_mb=_peak_mb())
+    peak = _peak_mb()
+    measured = outcome.measurements
+    if outcome.state == "done" and peak is not None:
+        measured = (*measured, ("peak_mb", peak, "MB"))
+    return replace(outcome, seconds=time.monotonic() - begun, peak_mb=peak, measurements=measured)
 
 
 def _run(

@@ -104,6 +104,10 @@ def test_document_has_the_promised_shape(
     for job in document["jobs"]:
         for measured in ("seconds", "peak_mb"):
             assert (job.pop(measured) is None) == (job["input"] == "gone.txt")
+        if job["state"] == "done":
+            peak = job["measurements"].pop("peak_mb")
+            assert peak["value"] > 1.0
+            assert peak["unit"] == "MB"
     assert document == {
         "engine": INVERT,
         "version": VERSION,
