@@ -40,12 +40,12 @@ def open_database(url: str | URL) -> sessionmaker[Session]:
     Raises:
         DatabaseError: it was written by a newer release, or cannot be opened.
     """
-    parsed = make_url(url)
     try:
+        parsed = make_url(url)
         with _alone(parsed):
             _migrate(parsed)
         return sessionmaker(connect(parsed), expire_on_commit=False)
-    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+    except (SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:  # or no driver for it
         raise DatabaseError(
             "The studio's database cannot be opened; check its place and its disk: "
             f"{_reason(error)}"

@@ -130,6 +130,12 @@ def test_what_is_no_database_is_refused_with_a_sentence(tmp_path: Path, opened: 
         opened(tmp_path / "folder.db")
 
 
+@pytest.mark.parametrize("url", ["no url", "what://ever", "oracle://there/studio"])
+def test_an_address_that_cannot_be_used_is_refused_with_a_sentence(url: str) -> None:
+    with pytest.raises(DatabaseError, match=r"^The studio's database cannot be opened; check"):
+        open_database(url)
+
+
 def test_the_first_release_opens_with_all_that_it_held(release: Path, opened: Open) -> None:
     with opened(release)() as session:
         [kept] = session.scalars(select(SessionRow))
