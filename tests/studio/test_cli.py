@@ -158,7 +158,7 @@ def test_lines_for_a_person(
     captured = capsys.readouterr()
     assert re.fullmatch(
         r"a\.txt: \d+\.\d s -> out/a\.inverted\.txt\n"
-        r"  characters 3, wait 0 s\n  The text was read from its end\n",
+        r"  characters 3, wait 0 s, peak_mb [\d.e+]+ MB\n  The text was read from its end\n",
         captured.out,
     )
     assert captured.err == "There is no such file; check its name: missing\n"
