@@ -352,13 +352,7 @@ def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def read_training_state(path: Path, device: str) -> dict[str, Any]:
-    """State that `engines.training.loop` saved: tensors, numbers and strings only.
-
-    Raises:
-        UserError: there is none.
-    """
+    """State that `engines.training.loop` saved: tensors, numbers and strings only."""
     import torch
 
-    if not path.is_file():
-        raise UserError(f"There is nothing to resume in {path.parent.name}; train without --resume")
     return torch.load(path, map_location=device, weights_only=True)

@@ -20,7 +20,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from engines.weights import read_training_state, save_safetensors
+from engines.base import UserError
+from engines.weights import (
+    BUNDLED,
+    read_model,
+    read_tensors,
+    read_training_state,
+    save_safetensors,
+)
 
 Batch = dict[str, Tensor]
 
@@ -119,7 +126,8 @@ def train(
         recipe: what to train.
         folder: `folder/<recipe>/` holds the run, `folder/cache/` the data.
         budget_minutes: stop after so long; without it, after `config.steps` steps.
-        resume: go on from the saved state instead of starting afresh.
+        resume: go on from the saved state, or else from the weights that ship, instead of starting
+            afresh.
         device: torch device string.
         data: the user's own files instead of the named packages.
         say: gets one line at every validation.
@@ -189,13 +197,28 @@ def _start(recipe: Recipe, run: Path, device: str, resume: bool) -> _State:
         network.parameters(), lr=recipe.config.rate, weight_decay=recipe.config.weight_decay
     )
     state = _State(network, average, optimiser)
-    if resume:
+    if resume and (run / "state.pt").is_file():
         saved = read_training_state(run / "state.pt", device)
         network.load_state_dict(saved["network"])
         average.load_state_dict(saved["average"])
         optimiser.load_state_dict(saved["optimiser"])
         state.step, state.seconds, state.runs = saved["step"], saved["seconds"], saved["runs"]
+    elif resume:
+        shipped = read_model(_shipped(recipe, run), recipe.name, "bundled")
+        tensors = read_tensors(shipped.path)
+        network.load_state_dict(tensors)
+        average.load_state_dict(tensors)
+        state.step, state.seconds = shipped.card["steps"], shipped.card["seconds"]
+        state.runs = shipped.card.get("runs", 1)
     return state
+
+
+def _shipped(recipe: Recipe, run: Path) -> Path:
+    """The bundled weights of a recipe, from which a machine without the run's state goes on."""
+    path = BUNDLED / f"{recipe.name}.safetensors"
+    if not path.is_file():
+        raise UserError(f"There is nothing to resume in {run.name}; train without --resume")
+    return path
 
 
 def _checkpoint(
@@ -230,6 +253,7 @@ def _checkpoint(
     card = recipe.card() | {
         "recipe": recipe.name,
         "steps": state.step,
+        "runs": state.runs,
         "seconds": round(state.seconds),
         "figures": state.figures,
     }

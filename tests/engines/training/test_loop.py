@@ -91,6 +91,17 @@ def test_resume_without_a_run_says_so(tmp_path: Path) -> None:
         _train(tmp_path, resume=True)
 
 
+def test_a_machine_without_the_state_goes_on_from_the_weights_that_ship(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = _train(tmp_path / "here", LineRecipe(steps=40))
+    monkeypatch.setattr("engines.training.loop.BUNDLED", first.weights.parent)
+    second = _train(tmp_path / "there", LineRecipe(steps=1, rate=1e-9), resume=True)
+    assert second.steps == 41
+    assert second.figures["error"] == pytest.approx(first.figures["error"], abs=1e-6)
+    assert weights.read_model(second.weights, "line", "yours").card["runs"] == 2
+
+
 def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
     files = [_train(tmp_path / name).weights for name in ("a", "b")]
     first, second = (weights.read_tensors(file) for file in files)
