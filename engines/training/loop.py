@@ -209,7 +209,7 @@ def _start(recipe: Recipe, run: Path, device: str, resume: bool) -> _State:
         network.load_state_dict(tensors)
         average.load_state_dict(tensors)
         state.step, state.seconds = shipped.card["steps"], shipped.card["seconds"]
-        state.runs = shipped.card.get("runs", 1)
+        state.runs = max(shipped.card.get("runs", 1), 1)
     return state
 
 
