@@ -12,7 +12,8 @@ from engines.base import UserError
 from studio.inbox import Inbox
 from studio.jobs.service import Studio
 from studio.jobs.views import JobView
-from studio.scene import Scene, tab_of
+from studio.panels.models import TAB as MODELS
+from studio.scene import Scene, item_name, tab_of
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,16 @@ class Effect:
         session: session to go to.
         engine: engine whose form is filled with `params`.
         params: settings for that form.
+        models: other weights can be chosen now.
+        said: what has been done, where the page does not show it by itself.
     """
 
     tab: str | None = None
     session: str | None = None
     engine: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
+    models: bool = False
+    said: str = ""
 
 
 class Actions:
@@ -56,6 +61,8 @@ class Actions:
             "example": self._example,
             "remove-file": self._remove_file,
             "clear-files": self._clear_files,
+            "remove-model": self._remove_model,
+            "dismiss": self._dismiss,
         }
 
     def do(self, data: Mapping[str, str], scene: Scene) -> Effect:
@@ -76,7 +83,9 @@ class Actions:
         job = self._job(data, scene)
         tab = tab_of(job)
         if not tab:
-            raise UserError(f"The engine {job.engine} is no longer there; its files are below")
+            raise UserError(
+                f"The engine {job.engine} is no longer there; its files are listed here"
+            )
         scene.view.open[tab] = job.id
         scene.view.coming.pop(tab, None)
         if not job.finished_state and job.batch:
@@ -85,7 +94,11 @@ class Actions:
 
     def _use(self, data: Mapping[str, str], scene: Scene) -> Effect:
         job = self._job(data, scene)
-        return Effect(tab=tab_of(job) or None, engine=job.engine, params=job.params)
+        tab = tab_of(job)
+        if not tab:
+            raise UserError(f"The engine {job.engine} is no longer there, so it has no settings")
+        said = f"The form now holds the settings of {item_name(job)}"
+        return Effect(tab=tab, engine=job.engine, params=job.params, said=said)
 
     def _rerun(self, data: Mapping[str, str], scene: Scene) -> Effect:
         job = self._job(data, scene)
@@ -162,6 +175,17 @@ class Actions:
 
     def _clear_files(self, data: Mapping[str, str], scene: Scene) -> Effect:
         self._inbox.remove(scene.session.id, data.get("tab", ""))
+        return Effect()
+
+    def _remove_model(self, data: Mapping[str, str], scene: Scene) -> Effect:
+        if self._studio.settings.shared:
+            raise UserError("Weights of this studio belong to who runs it; they stay")
+        name = data.get("key", "")
+        self._studio.models.remove(name)
+        scene.view.seen.pop(MODELS, None)
+        return Effect(models=True, said=f"{name} was removed")
+
+    def _dismiss(self, data: Mapping[str, str], scene: Scene) -> Effect:
         return Effect()
 
 

@@ -30,8 +30,7 @@ _PORTS = 100
 _WORDS = {  # Gradio's own words on its drop zone
     "upload_text.drop_file": "Drop files here",
     "upload_text.drop_multiple_files": "Drop files here",
-    "upload_text.or": "or",
-    "upload_text.click_to_upload": "choose them",
+    "upload_text.click_to_upload": "or choose them",
 }
 
 

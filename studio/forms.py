@@ -14,9 +14,10 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import gradio as gr
 from gradio.components import Component
+from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from engines.base import Params
+from engines.base import Params, UserError
 
 Kind = Literal["slider", "number", "switch", "choice", "choices", "text", "lines", "model"]
 ModelChoices = Callable[[str], Sequence[tuple[str, str]]]
@@ -62,6 +63,24 @@ class Field:
             return "\n".join(str(line) for line in value)
         return f"{value:g}" if self.kind == "number" and self.optional else value
 
+    def holds(self, value: Any) -> bool:
+        """Whether a control can hold this, which a page may have kept from an older release."""
+        match self.kind:
+            case "slider":
+                number = isinstance(value, int | float) and not isinstance(value, bool)
+                return number and (self.minimum or 0) <= value <= (self.maximum or 0)
+            case "number" if not self.optional:
+                return isinstance(value, int | float) and not isinstance(value, bool)
+            case "switch":
+                return isinstance(value, bool)
+            case "choice":
+                return value in [choice for _, choice in self.choices]
+            case "choices":
+                known = [choice for _, choice in self.choices]
+                return isinstance(value, list) and all(one in known for one in value)
+            case _:
+                return isinstance(value, str)
+
     def read(self, value: Any) -> Any:
         """What the control holds -> the parameter's value; the model itself checks it."""
         if self.kind == "choices":
@@ -84,7 +103,7 @@ class Field:
             return "on" if value else "off"
         if self.kind in ("choice", "choices", "lines"):
             values = value if isinstance(value, list | tuple) else [value]
-            return ", ".join(prettify(one) for one in values)
+            return ", ".join(prettify(one) for one in values) or "none"
         text = f"{value:g}" if isinstance(value, float) else str(value)
         return f"{text} {self.unit}".strip()
 
@@ -209,13 +228,8 @@ def build_control(field: Field, models: ModelChoices, elem_id: str) -> Component
             # Gradio's number field shows 0 where nothing is set; empty has a meaning here.
             return gr.Textbox(placeholder="automatic", max_lines=1, **common)
         case "number":
-            return gr.Number(
-                minimum=field.minimum,
-                maximum=field.maximum,
-                step=field.step,
-                precision=0 if field.integer else None,
-                **common,
-            )
+            # No bounds here: Gradio's refusal would name neither the setting nor what is allowed.
+            return gr.Number(step=field.step, **common)
         case "switch":
             return gr.Checkbox(**common)
         case "choice" if len(field.choices) <= _RADIO_CHOICES:
@@ -225,14 +239,19 @@ def build_control(field: Field, models: ModelChoices, elem_id: str) -> Component
         case "choices":
             return gr.CheckboxGroup(choices=list(field.choices), **common)
         case "model":
-            known = list(models(field.network))
-            if field.default not in [value for _, value in known]:
-                known.append((f"{field.default} (not installed)", field.default))
-            return gr.Dropdown(choices=known, **common)
+            return gr.Dropdown(choices=model_choices(field, models, field.default), **common)
         case "text":
             return gr.Textbox(max_length=field.max_length, **common)
         case "lines":
             return gr.Textbox(lines=3, placeholder="one a line", **common)
+
+
+def model_choices(field: Field, models: ModelChoices, value: str) -> list[tuple[str, str]]:
+    """Label and id of the weights that a field may name, `value` among them in any case."""
+    known = list(models(field.network))
+    if value not in [one for _, one in known]:
+        known.append((f"{value} (not installed)", value))
+    return known
 
 
 def _number(typed: str) -> float | str:
@@ -273,6 +292,73 @@ class Form:
     def values(self, params: Mapping[str, Any]) -> list[Any]:
         """Parameters by name -> the controls' values in order; what is not named is the default."""
         return [field.shown(params.get(field.name, field.default)) for field in self.fields]
+
+    def draft(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Parameters by name -> what the page keeps of a form: what its controls hold, by name."""
+        return dict(zip(self.names, self.values(params), strict=True))
+
+    def restored(self, draft: Any) -> list[Any]:
+        """The controls' values in order from a draft; what it lacks or garbles is the default."""
+        kept = draft if isinstance(draft, dict) else {}
+        return [
+            kept[field.name]
+            if field.name in kept and field.holds(kept[field.name])
+            else field.shown(field.default)
+            for field in self.fields
+        ]
+
+    @property
+    def names(self) -> list[str]:
+        """Parameters' names in the order of the controls."""
+        return [field.name for field in self.fields]
+
+    def checked(self, params: type[Params], values: Sequence[Any]) -> dict[str, Any]:
+        """The controls' values in order -> parameters by name that the model has accepted.
+
+        Raises:
+            UserError: one is out of bounds; the sentence calls it as the form does.
+        """
+        given = self.params(values)
+        try:
+            params.model_validate(given)
+        except ValidationError as error:
+            raise UserError(_refusal(self.fields, error)) from error
+        return given
+
+
+def _refusal(fields: Sequence[Field], error: ValidationError) -> str:
+    """The first thing that the model finds wrong, in the words of the form."""
+    first: Any = error.errors()[0]
+    message = str(first["msg"]).removeprefix("Value error, ")
+    field = next((one for one in fields if first["loc"] and one.name == first["loc"][0]), None)
+    if field is None:
+        return message
+    given, limits, unit = first["input"], first.get("ctx", {}), f" {field.unit}".rstrip()
+    match str(first["type"]):
+        case "greater_than":
+            wanted = f"must be more than {limits['gt']:g}{unit}"
+        case "greater_than_equal":
+            wanted = f"must be at least {limits['ge']:g}{unit}"
+        case "less_than":
+            wanted = f"must be less than {limits['lt']:g}{unit}"
+        case "less_than_equal":
+            wanted = f"must be at most {limits['le']:g}{unit}"
+        case "too_short":
+            return f"{field.title} needs at least {limits['min_length']} chosen"
+        case "too_long" | "string_too_long":
+            return f"{field.title} may hold at most {limits['max_length']}; shorten it"
+        case "float_type" | "float_parsing" | "finite_number":
+            wanted = "must be a number"
+        case "int_type" | "int_parsing" | "int_from_float":
+            wanted = "must be a whole number"
+        case _:
+            wanted = f"cannot be used, as {message[:1].lower()}{message[1:]}"
+    return f"{field.title} {wanted}" + ("" if given is None else f", not {_short(given)}")
+
+
+def _short(given: Any) -> str:
+    text = f"{given:g}" if isinstance(given, float) else str(given)
+    return text if len(text) <= 40 else text[:39] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def settings_in_words(

@@ -98,5 +98,5 @@ def render(template: str, **values: Any) -> str:
 
 
 def sentence(text: str) -> str:
-    """A message made safe for Gradio's toasts, which read their text as HTML."""
+    """A message made safe for Gradio's own toasts, which read their text as HTML."""
     return str(escape(text))

@@ -6,16 +6,18 @@ restart of the studio finds everything where it was.
 
 from __future__ import annotations
 
+import json
+import secrets
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from pydantic import ValidationError
 
 from engines.base import UserError
 from studio.actions import Actions, Effect
+from studio.forms import model_choices
 from studio.http import Visitors
 from studio.inbox import Inbox
 from studio.jobs.service import Studio
@@ -24,15 +26,20 @@ from studio.panels import history, models
 from studio.panels.header import HeaderPanel
 from studio.panels.history import HistoryPanel
 from studio.panels.models import ModelsPanel
+from studio.panels.notice import NoticePanel
 from studio.panels.queue import QueuePanel
-from studio.scene import Panel, Scene, View, digest
+from studio.scene import Notice, Panel, Scene, View, digest
 from studio.tabs.generic import EngineForm, MethodTab
 
 _ACTIVE, _IDLE = 1.0, 5.0
-_PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-# Toasts reach the page through Gradio's queue only; the looks of the timer need none.
-_QUEUED: dict[str, Any] = {**_PRIVATE, "concurrency_limit": None}
-_DIRECT: dict[str, Any] = {**_PRIVATE, "queue": False}
+_KEEP_DRAFT = """(drafts, ...values) => {
+  const names = %s;
+  return {...drafts, [%s]: Object.fromEntries(names.map((name, at) => [name, values[at]]))};
+}"""
+# Nothing here takes long, so nothing needs Gradio's queue and its event stream.
+_DIRECT: dict[str, Any] = {
+    "api_visibility": "private", "show_progress": "hidden", "queue": False,
+}  # fmt: skip
 
 
 class Page:
@@ -69,11 +76,11 @@ class Page:
                 past = HistoryPanel()
             self.tab_items.append(item)
             with gr.Tab("Models", id=models.TAB) as item:
-                weights = ModelsPanel(self.studio.models.list)
+                self.weights = ModelsPanel(self.studio)
             self.tab_items.append(item)
-        queue = QueuePanel()
+        queue, notice = QueuePanel(), NoticePanel()
         self.timer = gr.Timer(_ACTIVE)
-        self.panels: list[Panel] = [queue, past, weights]
+        self.panels: list[Panel] = [queue, notice, past, self.weights]
         for tab in self.tabs:
             self.panels += [tab.files, tab.result]
         self.panels.append(header)  # last: it tells the address what the others have opened
@@ -106,20 +113,26 @@ class Page:
         ):
             item.select(_for(self._select, tab), state, self._watched, **_DIRECT)
         for panel in self.panels:
-            panel.component.click(self._act, [*state, self.drafts], self._outputs, **_QUEUED)
+            panel.component.click(
+                self._act, [*state, self.drafts], self._outputs, trigger_mode="multiple", **_DIRECT
+            )
+        self.weights.drop.upload(
+            self._add_models, [*state, self.drafts, self.weights.drop],
+            [*self._outputs, self.weights.drop], **_DIRECT,
+        )  # fmt: skip
         for tab in self.tabs:
             self._wire_tab(tab, state)
 
     def _wire_tab(self, tab: MethodTab, state: list[Any]) -> None:
         tab.drop.upload(
             _for(self._add_uploads, tab), [*state, tab.drop], [*self._watched, tab.drop],
-            **_QUEUED,
+            **_DIRECT,
         )  # fmt: skip
         tab.path.submit(
-            _for(self._add_path, tab), [*state, tab.path], [*self._watched, tab.path], **_QUEUED
+            _for(self._add_path, tab), [*state, tab.path], [*self._watched, tab.path], **_DIRECT
         )
         tab.run.click(
-            _for(self._run, tab), [*state, tab.choice, *tab.controls], self._watched, **_QUEUED
+            _for(self._run, tab), [*state, tab.choice, *tab.controls], self._watched, **_DIRECT
         )
         if len(tab.forms) > 1:
             groups = [one.group for one in tab.forms]
@@ -129,7 +142,7 @@ class Page:
             gr.on(
                 [control.input for control in one.form.controls],  # type: ignore[attr-defined]
                 fn=None,
-                js=f"(drafts, ...values) => ({{...drafts, {one.engine.id!r}: values}})",
+                js=_KEEP_DRAFT % (json.dumps(one.form.names), json.dumps(one.engine.id)),
                 inputs=[self.drafts, *one.form.controls],
                 outputs=[self.drafts],
                 queue=False,
@@ -149,6 +162,7 @@ class Page:
     def _open(self, memory: Any, view: View, drafts: Any, request: gr.Request) -> list[Any]:
         """The page is opened or reloaded: back to the same session, tab, result and draft."""
         scene = self._scene(memory, view, request)
+        view.opened = secrets.token_hex(8)
         query = request.query_params
         known = [*(tab.id for tab in self.tabs), history.TAB, models.TAB]
         wanted = query.get("tab", "")
@@ -160,13 +174,17 @@ class Page:
         for tab in self.tabs:
             tab.result.open_latest(scene)
         drafted = drafts if isinstance(drafts, dict) else {}
-        return self._answer(scene, Effect(tab=view.tab), drafted, fill=set(drafted))
+        return self._answer(scene, Effect(tab=view.tab, models=True), drafted, fill=set(drafted))
 
     def _look(self, memory: Any, view: View, request: gr.Request) -> list[Any]:
         return self._changes(self._scene(memory, view, request))
 
     def _select(self, tab: str, request: gr.Request, memory: Any, view: View) -> list[Any]:
-        view.tab = tab
+        # Gradio selects the first tab while the page is made; that must not undo what `_open` does.
+        if not isinstance(memory, dict) or memory.get("opened") != view.opened:
+            return [gr.skip()] * len(self._watched)
+        if tab != view.tab:  # else an action opened it, and has something to say
+            view.tab, view.notice = tab, None
         return self._changes(self._scene(memory, view, request))
 
     def _act(
@@ -174,12 +192,13 @@ class Page:
     ) -> list[Any]:
         scene = self._scene(memory, view, request)
         data = event._data if isinstance(event._data, dict) else {}
-        with _told():
+        with _told(view):
             effect = self.actions.do({str(k): str(v) for k, v in data.items()}, scene)
+            view.notice = Notice(effect.said, wrong=False) if effect.said else None
             kept = dict(drafts) if isinstance(drafts, dict) else {}
             for one in self._forms:
                 if one.engine.id == effect.engine:
-                    kept[one.engine.id] = one.form.values(effect.params)
+                    kept[one.engine.id] = one.form.draft(effect.params)
             if effect.session is not None:
                 scene = self._scene({"session": effect.session}, view, request)
                 view.open.clear()
@@ -188,13 +207,25 @@ class Page:
                 for tab in self.tabs:
                     tab.result.open_latest(scene)
             return self._answer(scene, effect, kept, fill={effect.engine})
-        return [gr.skip()] * len(self._outputs)
+        return self._answer(scene, Effect(), {}, fill=())
+
+    def _add_models(
+        self, memory: Any, view: View, drafts: Any, paths: Any, request: gr.Request
+    ) -> list[Any]:
+        scene = self._scene(memory, view, request)
+        with _told(view):
+            added = self.weights.add([Path(path) for path in paths or []])
+            names = ", ".join(model.title for model in added)
+            view.notice = Notice(f"{names} can now be chosen as weights", wrong=False)
+        view.seen.pop(self.weights.name, None)
+        drafted = drafts if isinstance(drafts, dict) else {}
+        return [*self._answer(scene, Effect(models=True), drafted, fill=()), None]
 
     def _add_uploads(
         self, tab: MethodTab, request: gr.Request, memory: Any, view: View, paths: Any
     ) -> list[Any]:
         scene = self._scene(memory, view, request)
-        with _told():
+        with _told(view):
             self.inbox.add_uploads(scene.session.id, tab.id, [Path(path) for path in paths or []])
         return [*self._changes(scene), None]
 
@@ -202,7 +233,7 @@ class Page:
         self, tab: MethodTab, request: gr.Request, memory: Any, view: View, typed: str
     ) -> list[Any]:
         scene = self._scene(memory, view, request)
-        with _told():
+        with _told(view):
             if self.studio.settings.shared:
                 raise UserError("Files of this machine cannot be named here; send yours instead")
             self.inbox.add_in_place(scene.session.id, tab.id, typed or "", tab.suffixes)
@@ -219,7 +250,7 @@ class Page:
         *values: Any,
     ) -> list[Any]:
         scene = self._scene(memory, view, request)
-        with _told():
+        with _told(view):
             tab.submit(scene, self.inbox, engine_id, values)
         return self._changes(scene)
 
@@ -248,7 +279,7 @@ class Page:
         """Updates for all outputs; forms of the engines in `fill` are filled from `drafts`."""
         scene.view.tab = effect.tab or scene.view.tab
         updates = self._changes(scene)
-        updates.append({"session": scene.session.id})
+        updates.append({"session": scene.session.id, "opened": scene.view.opened})
         updates.append(gr.Tabs(selected=effect.tab) if effect.tab else gr.skip())
         updates.append(dict(drafts) if effect.engine else gr.skip())
         owning = [tab for tab in self.tabs if effect.engine in [one.id for one in tab.engines]]
@@ -259,8 +290,19 @@ class Page:
             for one in tab.forms
         ]
         for one in self._forms:
-            values = drafts.get(one.engine.id) if one.engine.id in fill else None
-            updates += _filled(one, values)
+            updates += self._form_updates(one, drafts, one.engine.id in fill, effect.models)
+        return updates
+
+    def _form_updates(
+        self, one: EngineForm, drafts: Mapping[str, Any], fill: bool, models: bool
+    ) -> list[Any]:
+        """Updates of one form's controls: their values from the draft, the weights on offer."""
+        values = one.form.restored(drafts.get(one.engine.id))
+        updates: list[Any] = values if fill else [gr.skip()] * len(values)
+        for at, field in enumerate(one.form.fields):
+            if field.kind == "model" and (fill or models):
+                choices = model_choices(field, self._model_choices, values[at])
+                updates[at] = gr.Dropdown(choices=choices, value=values[at])
         return updates
 
 
@@ -274,21 +316,10 @@ def _for(handler: Callable[..., Any], first: Any) -> Callable[..., Any]:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _told(view: View) -> Iterator[None]:
     """Shows a person's mistake as a sentence and goes on after the block."""
+    view.notice = None
     try:
         yield
     except UserError as error:
-        gr.Warning(sentence(str(error)), title="This did not work")
-
-
-def _filled(form: EngineForm, values: Any) -> list[Any]:
-    """Updates of one form's controls from a draft, or none where it no longer fits the engine."""
-    count = len(form.form.controls)
-    if isinstance(values, list) and len(values) == count:
-        try:
-            params = form.engine.Params(**form.form.params(values))
-        except (ValidationError, TypeError, ValueError):
-            return [gr.skip()] * count
-        return form.form.values(params.model_dump())
-    return [gr.skip()] * count
+        view.notice = Notice(str(error))

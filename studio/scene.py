@@ -20,25 +20,37 @@ if TYPE_CHECKING:
 _BATCH = 1000  # files of one batch that the page looks at; the history pages through all
 
 
+@dataclass(frozen=True)
+class Notice:
+    """A sentence for the visitor; `wrong` where something did not work."""
+
+    text: str
+    wrong: bool = True
+
+
 @dataclass
 class View:
     """What a visitor has open: small values kept by Gradio for one page, all checked when used.
 
     Attributes:
+        opened: names this opening of the page; what was sent before its answer does not have it.
         tab: id of the open tab.
         open: tab -> id of the job whose result it shows.
         coming: tab -> batch whose first result will be shown once it is there.
         page: page of the history, from 0.
         seen: panel -> digest of what was last sent, so that nothing is sent twice.
         pace: seconds between two looks.
+        notice: what the last action of the visitor has to say; the next one takes it away.
     """
 
+    opened: str = ""
     tab: str = ""
     open: dict[str, str] = field(default_factory=dict)
     coming: dict[str, str] = field(default_factory=dict)
     page: int = 0
     seen: dict[str, str] = field(default_factory=dict)
     pace: float = 1.0
+    notice: Notice | None = None
 
 
 @dataclass

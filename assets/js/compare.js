@@ -129,7 +129,11 @@
       this.stage.addEventListener("pointerdown", (event) => this.drag(event));
       this.stage.addEventListener("dblclick", (event) => this.spot(event));
       this.stage.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
-      this.frame.addEventListener("fullscreenchange", () => this.draw());
+      this.frame.addEventListener("fullscreenchange", () => {
+        find("[data-full]").textContent =
+          document.fullscreenElement ? "Leave full screen" : "Full screen";
+        this.draw();
+      });
     }
 
     load() {

@@ -61,8 +61,7 @@
       row.append(made);
       return made;
     };
-    const no = button("Keep", "no", "");
-    if (input) no.textContent = "Back";
+    const no = button("Back", "no", "");
     const ok = button(yes, "yes", input ? "primary" : "danger");
     if (input) row.prepend(ok), row.append(no);
     form.append(row);
@@ -88,6 +87,27 @@
       else address.searchParams.delete(name);
     }
     if (address.href !== window.location.href) history.replaceState(history.state, "", address);
+  };
+
+  // --- the strip of a batch shows its open result ----------------------------------------------
+  let shown = "";
+  const scrollStrip = () => {
+    const open = [...document.querySelectorAll('.ns-strip [aria-pressed="true"]')].find((one) => one.offsetParent);
+    if (!open || open.dataset.key === shown) return;
+    shown = open.dataset.key;
+    const strip = open.closest(".ns-strip");
+    const [box, room] = [open.getBoundingClientRect(), strip.getBoundingClientRect()];
+    if (box.left < room.left || box.right > room.right)
+      strip.scrollLeft += box.left + box.width / 2 - room.left - room.width / 2;
+  };
+
+  // --- drop zones are called by the words on them, which Gradio covers with its own -------------
+  const nameZones = () => {
+    for (const zone of document.querySelectorAll(".ns-drop [aria-dropeffect]")) {
+      const label = zone.closest(".ns-drop").querySelector("label")?.textContent.trim() || "";
+      const name = `${zone.innerText.trim().replace(/\s+/g, " ")}: ${label}`;
+      if (zone.offsetParent && zone.getAttribute("aria-label") !== name) zone.setAttribute("aria-label", name);
+    }
   };
 
   // --- what is going on, said politely, at most every five seconds ---------------------------
@@ -121,8 +141,13 @@
   // --- keys ----------------------------------------------------------------------------------
   const onKey = (event) => {
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    event.stopPropagation(); // for Gradio an Enter on a checkbox is a click, whatever is held with it
     const run = [...document.querySelectorAll(".ns-run")].find((one) => one.offsetParent);
-    if (run && !run.disabled) run.click();
+    if (!run || run.disabled || document.querySelector("dialog[open]")) return;
+    const field = document.activeElement;
+    field?.blur(); // fields send what was typed, within their bounds, once they are left
+    setTimeout(() => { run.click(); field?.focus({ preventScroll: true }); });
   };
 
   const start = () => {
@@ -136,8 +161,8 @@
     root.lang = "en";
     applyTheme();
     new MutationObserver(applyTheme).observe(document.body, { attributeFilter: ["class"] });
-    new MutationObserver(syncAddress).observe(document.body, {
-      childList: true, subtree: true, attributeFilter: ["data-job", "data-tab"] });
+    new MutationObserver(() => { syncAddress(); scrollStrip(); nameZones(); }).observe(document.body, {
+      childList: true, subtree: true, attributeFilter: ["data-job", "data-tab", "aria-pressed"] });
     setInterval(announce, 1000);
     setInterval(watch, 4000);
     watch();
@@ -150,7 +175,7 @@
   document.addEventListener("click", (event) => {
     if (event.target.closest?.("[data-theme-toggle]")) toggleTheme();
   });
-  document.addEventListener("keydown", onKey);
+  document.addEventListener("keydown", onKey, true);
   applyTheme();
   if (document.body) start();
   else document.addEventListener("DOMContentLoaded", start);

@@ -54,5 +54,6 @@ class FilesPanel:
             files=files,
             shown=shown,
             total=sum(file.bytes for file in files),
+            bad=sum(bool(line.problem) for line in shown),
             example=self._example,
         )

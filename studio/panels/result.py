@@ -10,14 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from studio.config import Settings
 from studio.forms import settings_in_words
 from studio.jobs.views import ArtifactView, JobView
 from studio.markup import duration, plural, render
 from studio.scene import Scene, engine_or_none, html_panel, item_name, tab_of
+from studio.workspace import printable
 
 _STRIP = 120  # more results of one batch than this are found in the history
 _LOOK_BACK = 50
 _ENDED = ("done", "failed", "cancelled")
+_PEAK = "peak_mb"  # measured of every job, so it is said with the record
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ class ResultPanel:
             batch=None if coming else _batch(scene.batch(job.batch) if job else []),
             empty_title=self._empty[0],
             empty_text=self._empty[1],
-            **self._one(job),
+            **self._one(job, scene),
         )
 
     def open_latest(self, scene: Scene) -> None:
@@ -139,11 +142,11 @@ class ResultPanel:
             return []
         return jobs
 
-    def _one(self, job: JobView | None) -> dict[str, Any]:
+    def _one(self, job: JobView | None, scene: Scene) -> dict[str, Any]:
         if job is None:
             return {"job": None}
         engine = engine_or_none(job.engine)
-        reading = self._read(job.measurements)
+        reading = self._read({k: v for k, v in job.measurements.items() if k != _PEAK})
         return {
             "job": _Shown(job),
             "finished": job.state in _ENDED,
@@ -154,6 +157,7 @@ class ResultPanel:
                 if after.kind == "image"
             ],
             "downloads": sorted(job.outputs, key=lambda file: not file.primary),
+            "folders": _folders(job, scene.studio.settings),
             "headline": reading.headline,
             "verdict": reading.verdict,
             "measurements": reading.rest,
@@ -220,13 +224,24 @@ def _batch(jobs: Sequence[JobView]) -> dict[str, Any] | None:
     }
 
 
+def _folders(job: JobView, settings: Settings) -> list[str]:
+    """Where outputs lie that went to a folder of the person's; nobody else is told a path."""
+    if settings.shared:
+        return []
+    folders = {file.path.parent for file in job.outputs}
+    return sorted(
+        printable(str(folder)) for folder in folders if not folder.is_relative_to(settings.outputs)
+    )
+
+
 def _record(job: JobView) -> list[tuple[str, str]]:
+    peak = job.peak_mb or job.measurements.get(_PEAK, (0.0, ""))[0]
     rows = [
         ("Engine", f"{job.title} {job.engine_version}".strip()),
         ("Weights", ", ".join(f"{name} ({sha[:12]})" for name, sha in job.models.items())),
         ("Device", job.device),
         ("Time", duration(job.seconds)),
-        ("Peak memory", f"{job.peak_mb:.0f} MB" if job.peak_mb else ""),
+        ("Peak memory", f"{peak:.0f} MB" if peak else ""),
         ("Seed", str(job.seed)),
         ("Input sha256", ", ".join(file.sha256[:16] for file in job.inputs)),
         ("Software", ", ".join(f"{name} {version}" for name, version in job.versions.items())),

@@ -134,13 +134,13 @@ class MethodTab:
         """Parameters of one engine from the values of all `controls`.
 
         Raises:
-            UserError: the tab has no such engine.
+            UserError: the tab has no such engine, or a setting cannot be used.
         """
         start = 0
         for one in self.forms:
             count = len(one.form.controls)
             if one.engine.id == engine_id:
-                return one.form.params(values[start : start + count])
+                return one.form.checked(one.engine.Params, values[start : start + count])
             start += count
         raise UserError("Choose a method first")
 

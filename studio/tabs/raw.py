@@ -11,7 +11,7 @@ from studio.panels.result import Reading, Row, Verdict, plain_reading
 from studio.reader import FileReader, Look
 from studio.tabs.generic import MethodTab
 
-_HEADLINE = ("K", "sigma")
+_HEADLINE = {"K": "Gain K", "sigma": "Read noise sigma"}
 _SURE, _FAIR = 0.75, 0.4
 
 
@@ -38,7 +38,11 @@ class RawTab(MethodTab):
         """Noise in large numbers, its confidence in a sentence, the rest in a table."""
         if "K" not in measurements:
             return plain_reading(measurements)
-        headline = [Row(name, *measurements[name]) for name in _HEADLINE if name in measurements]
+        headline = [
+            Row(title, *measurements[name])
+            for name, title in _HEADLINE.items()
+            if name in measurements
+        ]
         confidence = measurements.get("confidence")
         rest = {
             name: value
