@@ -13,7 +13,7 @@ from studio.inbox import Inbox
 from studio.jobs.service import Studio
 from studio.jobs.views import JobView
 from studio.panels.models import TAB as MODELS
-from studio.scene import Scene, item_name, tab_of
+from studio.scene import BATCH, Scene, item_name, tab_of
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,10 @@ class Actions:
         return _await(scene, job, again.batch)
 
     def _retry_failed(self, data: Mapping[str, str], scene: Scene) -> Effect:
-        failed = [job for job in scene.batch(data.get("key")) if job.state == "failed"]
+        failed = self._studio.jobs(
+            scene.owner, batch=data.get("key", ""), states=("failed",), limit=BATCH,
+            newest_first=False,
+        )  # fmt: skip
         if not failed:
             raise UserError("Nothing of this batch has failed")
         first, batch = failed[0], secrets.token_hex(16)

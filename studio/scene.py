@@ -15,9 +15,9 @@ from studio.theme import actions_script
 
 if TYPE_CHECKING:
     from studio.jobs.service import Studio
-    from studio.jobs.views import JobView, QueueView, SessionView
+    from studio.jobs.views import BatchItem, JobView, QueueView, SessionView
 
-_BATCH = 1000  # files of one batch that the page looks at; the history pages through all
+BATCH = 1000  # files of one batch that the page looks at; the history pages through all
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class Scene:
     session: SessionView
     view: View
     awaited: bool = False  # something more will be known in a moment
+    _batches: dict[str, list[BatchItem]] = field(default_factory=dict)
 
     @cached_property
     def queue(self) -> QueueView:
@@ -77,11 +78,13 @@ class Scene:
         except UserError:
             return None
 
-    def batch(self, batch: str | None) -> list[JobView]:
+    def batch(self, batch: str | None) -> list[BatchItem]:
         """Jobs of a batch in the order of their inputs; empty if there is no such batch."""
         if not batch:
             return []
-        return self.studio.jobs(self.owner, batch=batch, limit=_BATCH, newest_first=False)
+        if batch not in self._batches:
+            self._batches[batch] = self.studio.batch(self.owner, batch, BATCH)
+        return self._batches[batch]
 
 
 class Panel(Protocol):

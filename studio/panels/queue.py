@@ -44,8 +44,7 @@ class QueuePanel:
 
     @staticmethod
     def _line(scene: Scene, job: JobView) -> _Line:
-        batch = scene.studio.batch(scene.owner, job.batch) if job.batch else []
-        ids = [one.id for one in batch]
+        ids = [one.id for one in scene.batch(job.batch)]
         place = f"{ids.index(job.id) + 1} of {len(ids)}" if len(ids) > 1 else ""
         spent = (datetime.now(UTC) - job.started).total_seconds() if job.started else 0.0
         return _Line(

@@ -12,7 +12,7 @@ from typing import Any
 
 from studio.config import Settings
 from studio.forms import settings_in_words
-from studio.jobs.views import ArtifactView, JobView
+from studio.jobs.views import ArtifactView, BatchItem, JobView
 from studio.markup import duration, plural, render
 from studio.scene import Scene, engine_or_none, html_panel, item_name, tab_of
 from studio.workspace import printable
@@ -60,14 +60,6 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class _Item:
-    id: str
-    title: str
-    state: str
-    thumbnail: ArtifactView | None
-
-
-@dataclass(frozen=True)
 class _Figure:
     id: str
     name: str
@@ -111,7 +103,7 @@ class ResultPanel:
         return render(
             "result.html",
             pending=_pending(coming, shown=job is not None),
-            batch=None if coming else _batch(scene.batch(job.batch) if job else []),
+            batch=_batch(job.batch, scene.batch(job.batch)) if job and not coming else None,
             empty_title=self._empty[0],
             empty_text=self._empty[1],
             **self._one(job, scene),
@@ -126,11 +118,12 @@ class ResultPanel:
             ended = ended or next((job for job in mine if job.state in _ENDED), None)
             if ended is not None:
                 scene.view.open[self._tab] = ended.id
-        under_way = next((job for job in mine if job.state not in _ENDED and job.batch), None)
-        if under_way is not None and under_way.batch is not None:
-            scene.view.coming[self._tab] = under_way.batch
+        under_way = next((job.batch for job in mine if job.state not in _ENDED and job.batch), None)
+        # Once a batch has a result, it was shown; what is open now was chosen since.
+        if all(job.state != "done" for job in scene.batch(under_way)) and under_way:
+            scene.view.coming[self._tab] = under_way
 
-    def _coming(self, scene: Scene) -> list[JobView]:
+    def _coming(self, scene: Scene) -> list[BatchItem]:
         """Jobs of the batch that is awaited; opens its first result as soon as there is one."""
         jobs = scene.batch(scene.view.coming.get(self._tab))
         ended = [job for job in jobs if job.state in _ENDED]
@@ -191,7 +184,7 @@ class _Shown:
         ]
 
 
-def _pending(coming: Sequence[JobView], *, shown: bool) -> dict[str, str] | None:
+def _pending(coming: Sequence[BatchItem], *, shown: bool) -> dict[str, str] | None:
     if not coming:
         return None
     running = any(job.state == "running" for job in coming)
@@ -204,23 +197,20 @@ def _pending(coming: Sequence[JobView], *, shown: bool) -> dict[str, str] | None
     }
 
 
-def _batch(jobs: Sequence[JobView]) -> dict[str, Any] | None:
+def _batch(batch: str | None, jobs: Sequence[BatchItem]) -> dict[str, Any] | None:
     if len(jobs) < 2:
         return None
+    ended = [job for job in jobs if job.state in _ENDED]
     count = {state: sum(job.state == state for job in jobs) for state in _ENDED}
     words = [f"{count['done']} of {len(jobs)} done"]
     words += [f"{count[state]} {state}" for state in ("failed", "cancelled") if count[state]]
-    items = [
-        _Item(job.id, item_name(job), job.state, job.thumbnail)
-        for job in jobs
-        if job.state in _ENDED
-    ]
     return {
-        "id": jobs[0].batch,
+        "id": batch,
         "headline": ", ".join(words),
-        "downloads": sum(len(job.outputs) for job in jobs),
+        "downloads": sum(job.outputs for job in jobs),
         "failed": count["failed"],
-        "jobs": items[:_STRIP],
+        "jobs": ended[:_STRIP],
+        "more": len(ended[_STRIP:]),
     }
 
 
