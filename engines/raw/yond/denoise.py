@@ -11,6 +11,7 @@ from torch import Tensor
 
 from engines.base import Job
 from engines.raw.noise.estimate import NoiseEstimate, estimate_pair, estimate_self
+from engines.raw.noise.hot import hot_pixels
 from engines.raw.yond.arch import GuidedResUnet
 from engines.raw.yond.params import YondParams
 from engines.raw.yond.pipeline import T_RANGE, Noise, denoise_tiles, noise_level, plan, scattered
@@ -32,6 +33,7 @@ class Denoised:
         last: the noise that the result was made with (`first` again where one pass was asked for,
             or where the second measurement could not be trusted).
         passes: passes that counted.
+        hot: (n, 3) plane, row and column of the hot pixels that were taken out.
         level: t of the last pass, the share of the stabilised span that one sigma of noise takes.
         notes: plain sentences for the person.
     """
@@ -40,6 +42,7 @@ class Denoised:
     first: NoiseEstimate
     last: NoiseEstimate
     passes: int
+    hot: Tensor
     level: float
     notes: tuple[str, ...]
 
@@ -65,6 +68,12 @@ def denoise(
     first = estimate_self(planes, scale, clip)
     if params.K is not None and params.sigma is not None:
         first = first.by_hand(params.K, params.sigma)
+    hot, instead = torch.empty(0, 3, dtype=torch.int64), torch.empty(0)
+    if params.hot_pixels and params.strength > 0.0:
+        hot, instead = hot_pixels(planes, first.K, first.sigma, scale)
+    if len(hot):
+        planes = planes.clone()
+        planes[tuple(hot.T)] = instead
     tiles = plan(planes.shape[1], planes.shape[2], params.tile)
     passes = 1 if params.K is not None else params.passes
     some = scattered(tiles, _FIRST_PASS_SHARE) if len(tiles) > _MANY_TILES else tiles
@@ -111,7 +120,7 @@ def denoise(
                 "Parts of this picture lie below the black level that the file states; "
                 "they were left as they are"
             )
-    return Denoised(out, first, last, passes, level, tuple(notes))
+    return Denoised(out, first, last, passes, hot, level, tuple(notes))
 
 
 def put_back(

@@ -57,6 +57,12 @@ class YondParams(Params):
         le=1.0,
         advanced=True,
     )
+    hot_pixels: bool = option(
+        True,
+        title="Remove hot pixels",
+        description="Takes out single lit photosites; stars stay, as other colours see them too",
+        advanced=True,
+    )
     K: float | None = option(
         None,
         title="Gain K",

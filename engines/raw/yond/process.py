@@ -52,6 +52,7 @@ def process(path: Path, params: YondParams, job: Job, engine: str, version: str)
         "confidence": Measurement(last.confidence),
         "read_noise": Measurement(last.sigma / last.K, "e-"),
         "passes": Measurement(found.passes),
+        "hot_pixels": Measurement(len(found.hot)),
         "megapixels": Measurement(megapixels, "MP"),
         "megapixels_per_second": Measurement(megapixels / (perf_counter() - begun), "MP/s"),
     }
@@ -78,6 +79,8 @@ def _clean_levels(
     scale = float(span.mean())
     clip = (facts.clip - float(black.mean())) / scale
     found = denoise(planes, scale, network, params, job, clip)
+    hot = tuple(found.hot.T)
+    planes[hot] = found.planes[hot]  # neither put back nor kept as clipped
     clean = put_back(planes, found.planes, params.detail, params.colour, facts.neutral)
     clean = keep_clipped(planes, clean, 0.98 * clip)
     left = _variance_left(planes, clean, found)
