@@ -90,6 +90,11 @@ class GuidedResUnet(nn.Module):
         return 1 << (self.levels - 1)
 
     @property
+    def trained_range(self) -> tuple[float, float]:
+        """Noise levels t that a network of this layout has seen in training."""
+        return (0.0016, 0.13) if self.noise_units else (5 / 255, 50 / 255)
+
+    @property
     def receptive_radius(self) -> int:
         """Packed pixels beyond which the input has no influence on an output pixel."""
         detail = 2 if self.noise_units else 0

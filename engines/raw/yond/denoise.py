@@ -14,7 +14,7 @@ from engines.raw.noise.estimate import NoiseEstimate, estimate_pair, estimate_se
 from engines.raw.noise.hot import hot_pixels
 from engines.raw.yond.arch import GuidedResUnet
 from engines.raw.yond.params import YondParams
-from engines.raw.yond.pipeline import T_RANGE, Noise, denoise_tiles, noise_level, plan, scattered
+from engines.raw.yond.pipeline import Noise, denoise_tiles, noise_level, plan, scattered
 
 _FIRST_PASS_SHARE = 0.25
 _MANY_TILES = 8  # below it the first pass takes them all
@@ -102,8 +102,13 @@ def denoise(
     noise = Noise(last.K, last.sigma)
     level = noise_level(noise, scale)
     notes = list(last.reasons)
-    if not T_RANGE[0] <= level <= T_RANGE[1]:
-        notes.append("The noise is outside the range that the network was trained on")
+    least, most = network.trained_range
+    if level < least:
+        notes.append(
+            "There is less noise here than the network was trained on; it may smooth a little"
+        )
+    if level > most:
+        notes.append("There is more noise here than the network was trained on; some may stay")
     out = torch.empty_like(planes)
     if params.strength == 0.0:
         out.copy_(planes)
