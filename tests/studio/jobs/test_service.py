@@ -65,7 +65,7 @@ def test_every_input_and_output_is_hashed_and_no_input_is_changed(
         assert [file.path.parent for file in job.outputs] == [tmp_path / "out"] * 2
         assert [file.primary for file in job.outputs] == [True, False]
         assert job.figures[0].facts["alt"] == "a line that rises"
-        assert list(job.measurements) == ["size"]  # what is no number is not recorded
+        assert list(job.measurements) == ["size", "peak_mb"]  # what is no number is not recorded
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in inputs} == before
     assert_tidy(studio, jobs, tmp_path / "out")
 
