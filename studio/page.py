@@ -28,7 +28,7 @@ from studio.panels.history import HistoryPanel
 from studio.panels.models import ModelsPanel
 from studio.panels.notice import NoticePanel
 from studio.panels.queue import QueuePanel
-from studio.scene import Notice, Panel, Scene, View, digest
+from studio.scene import Notice, Panel, Scene, View, digest, tab_of
 from studio.tabs.generic import EngineForm, MethodTab
 
 _ACTIVE, _IDLE = 1.0, 5.0
@@ -169,7 +169,7 @@ class Page:
         view.tab = wanted if wanted in known else self.tabs[0].id
         view.seen.clear()
         job = scene.job(query.get("job"))
-        if job is not None and job.session_id == scene.session.id:
+        if job and job.session_id == scene.session.id and tab_of(job) == view.tab:
             view.open[view.tab] = job.id
         for tab in self.tabs:
             tab.result.open_latest(scene)
