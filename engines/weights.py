@@ -89,7 +89,9 @@ class ModelFile:
     def note(self) -> str:
         """One line that says plainly what these weights are."""
         if self.state == "bundled":
-            return "Small network trained by the recipe in this project; works offline"
+            return str(
+                self.card.get("note", "Trained by the recipe in this project; works offline")
+            )
         if self.state == "official":
             return "The authors' full-size network, added by you"
         return "Weights that you added or trained"
