@@ -8,8 +8,8 @@ ISO) to 0.06, which is t from 0.0016 to 0.13; the published range starts at 0.02
 good light gives. The loss is the absolute error in units of the noise, or high-ISO patches would
 be all that counts.
 
-On two CPU cores 16 channels over four levels learn about 3.5 batches a second and core; expected
-after 100 minutes: ahead of wavelet shrinkage with the true noise parameters at every level.
+On one CPU core 16 channels over four levels learn 4 to 6 batches a second; expected after 60
+minutes (15 000 steps): ahead of wavelet shrinkage with the true noise parameters at every level.
 """
 
 from __future__ import annotations
@@ -251,6 +251,6 @@ def small() -> SnrNetRecipe:
         levels=4,
         batch=16,
         patch=48,
-        note="Small network (0.7 M weights) trained by the recipe in this project on two CPU cores; "
-        "works offline. The authors' network has 11.2 M weights and can be added from their file",
+        note="Small network (0.7 M weights) trained on the CPU by the recipe in this project; works "
+        "offline. The authors' network has 11.2 M weights and can be added from their file",
     )
