@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.media.raw_colour import XYZ_FROM_SRGB
+
 Floats = NDArray[np.float32]
 
 # XYZ -> camera under D65, as in the DNG tables of four common cameras (x 10000).
@@ -25,10 +27,6 @@ _XYZ_TO_CAMERA = (
     ).reshape(4, 3, 3)
     / 10000.0
 )
-_SRGB_TO_XYZ = np.array(
-    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750],
-     [0.0193339, 0.1191920, 0.9503041]]
-)  # fmt: skip
 
 
 def decode_srgb(values: Floats) -> Floats:
@@ -44,7 +42,7 @@ def unprocess(rgb: Floats, random: np.random.Generator) -> Floats:
         rgb = (0.5 - np.sin(np.arcsin(1.0 - 2.0 * rgb) / 3.0)).astype(np.float32)
     linear = decode_srgb(rgb)
     share = random.dirichlet(np.ones(4))
-    matrix = np.tensordot(share, _XYZ_TO_CAMERA, axes=1) @ _SRGB_TO_XYZ
+    matrix = np.tensordot(share, _XYZ_TO_CAMERA, axes=1) @ XYZ_FROM_SRGB
     matrix /= matrix.sum(axis=1, keepdims=True)
     camera = np.clip(linear @ matrix.T.astype(np.float32), 0.0, 1.0)
     bright = max(float(random.normal(0.8, 0.1)), 0.3)

@@ -251,6 +251,6 @@ def small() -> SnrNetRecipe:
         levels=4,
         batch=16,
         patch=48,
-        note="Small network (0.7 M weights) trained on the CPU by the recipe in this project; works "
-        "offline. The authors' network has 11.2 M weights and can be added from their file",
+        note="Small network (0.7 M weights), trained on a CPU by the recipe of this project; "
+        "works offline. The authors' network has 11.2 M weights and can be added from their file",
     )
