@@ -31,6 +31,7 @@ from studio.jobs.views import ArtifactView, BatchItem, JobView, NotFound, QueueV
 from studio.workspace import Move, printable
 
 MAX_ATTEMPTS = 3
+_LATELY = 20  # jobs from which the time of the waiting ones is judged
 
 
 class CannotWrite(UserError):
@@ -299,7 +300,19 @@ class Store:
                     JobRow.owner != owner, JobRow.state.in_((*WAITING, "running"))
                 )
                 ahead = session.scalar(others.where(JobRow.number < first)) or 0
-        return QueueView(tuple(running), waiting, ahead)
+            last = (
+                select(JobRow.seconds)
+                .where(JobRow.owner == owner, JobRow.state == "done")
+                .where(JobRow.batch.in_([job.batch for job in running if job.batch]))
+                .order_by(JobRow.number.desc())
+                .limit(_LATELY)
+            )
+            took = [seconds for seconds in session.scalars(last) if seconds is not None]
+        left = None
+        if took and waiting:
+            spent = sum((now() - job.started).total_seconds() for job in running if job.started)
+            left = max(0.0, sum(took) / len(took) * (waiting + len(running)) - spent)
+        return QueueView(tuple(running), waiting, ahead, left)
 
     def artifact(self, owner: str, artifact_id: str) -> ArtifactView:
         """One file of the owner's.

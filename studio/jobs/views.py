@@ -176,11 +176,20 @@ class BatchItem:
 
 @dataclass(frozen=True)
 class QueueView:
-    """What an owner sees of the queue; `ahead` are jobs of others before the owner's first."""
+    """What an owner sees of the queue.
+
+    Attributes:
+        running: jobs that run now.
+        waiting: how many wait.
+        ahead: how many of others are before the first that waits.
+        seconds_left: until all of them are done, judged by how long the last ones of the same
+            batch took; None while none has ended.
+    """
 
     running: tuple[JobView, ...]
     waiting: int
     ahead: int
+    seconds_left: float | None = None
 
 
 def engine_title(engine_id: str) -> str:

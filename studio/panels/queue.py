@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from studio.jobs.views import JobView
+from studio.jobs.views import JobView, QueueView
 from studio.markup import duration, plural, render
 from studio.scene import Scene, html_panel, item_name
 
@@ -39,7 +39,7 @@ class QueuePanel:
             "dock.html",
             running=[self._line(scene, job) for job in queue.running],
             waiting=queue.waiting,
-            note=_note(queue.waiting, queue.ahead),
+            note=_note(queue),
         )
 
     @staticmethod
@@ -60,8 +60,16 @@ class QueuePanel:
         )
 
 
-def _note(waiting: int, ahead: int) -> str:
-    words = f"{plural(waiting, 'job')} waiting" if waiting else ""
-    if ahead:
-        words += f", after {plural(ahead, 'job')} of other visitors"
+def _note(queue: QueueView) -> str:
+    words = f"{plural(queue.waiting, 'job')} waiting" if queue.waiting else ""
+    if queue.ahead:
+        words += f", after {plural(queue.ahead, 'job')} of other visitors"
+    if queue.seconds_left is not None:
+        words += f", about {duration(_coarse(queue.seconds_left))} until all are done"
     return words
+
+
+def _coarse(seconds: float) -> float:
+    """A guess, without the look of a measurement: whole minutes, or ten seconds."""
+    step = 60 if seconds > 100 else 10
+    return max(step, step * round(seconds / step))

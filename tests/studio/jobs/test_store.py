@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -379,3 +380,16 @@ def test_processes_queue_and_claim_at_once_and_each_job_is_done_once(
 
 def _ids(jobs: Sequence[JobView]) -> list[str]:
     return [job.id for job in jobs]
+
+
+def test_the_time_of_a_batch_is_judged_by_its_last_jobs(store: Store) -> None:
+    _add(store, "ann", 5, batch="b" * 32)
+    for _ in range(2):
+        first = _claim(store)
+        store.finish(first, replace(_done(), seconds=30.0))
+        assert store.queue("ann").seconds_left is None  # nothing runs, so nobody can tell
+    _claim(store)
+    queue = store.queue("ann")
+    assert (len(queue.running), queue.waiting) == (1, 2)
+    assert queue.seconds_left == pytest.approx(90.0, abs=2.0)
+    assert store.queue("ben").seconds_left is None
