@@ -20,6 +20,7 @@ from studio.workspace import printable
 _STRIP = 120  # more results of one batch than this are found in the history
 _LOOK_BACK = 50
 _ENDED = ("done", "failed", "cancelled")
+_UNDER_WAY = ("queued", "running", "interrupted")
 _PEAK = "peak_mb"  # measured of every job, so it is said with the record
 
 
@@ -111,17 +112,21 @@ class ResultPanel:
 
     def open_latest(self, scene: Scene) -> None:
         """Open the newest result of the session on this tab, or await what is under way."""
-        newest = scene.studio.jobs(scene.owner, session_id=scene.session.id, limit=_LOOK_BACK)
-        mine = [job for job in newest if tab_of(job) == self._tab]
         if self._tab not in scene.view.open:
-            ended = next((job for job in mine if job.state == "done"), None)
-            ended = ended or next((job for job in mine if job.state in _ENDED), None)
+            ended = self._newest(scene, ("done",)) or self._newest(scene, _ENDED)
             if ended is not None:
                 scene.view.open[self._tab] = ended.id
-        under_way = next((job.batch for job in mine if job.state not in _ENDED and job.batch), None)
+        waiting = self._newest(scene, _UNDER_WAY)
+        under_way = waiting.batch if waiting else None
         # Once a batch has a result, it was shown; what is open now was chosen since.
         if all(job.state != "done" for job in scene.batch(under_way)) and under_way:
             scene.view.coming[self._tab] = under_way
+
+    def _newest(self, scene: Scene, states: Sequence[str]) -> JobView | None:
+        jobs = scene.studio.jobs(
+            scene.owner, session_id=scene.session.id, states=states, limit=_LOOK_BACK
+        )
+        return next((job for job in jobs if tab_of(job) == self._tab), None)
 
     def _coming(self, scene: Scene) -> list[BatchItem]:
         """Jobs of the batch that is awaited; opens its first result as soon as there is one."""

@@ -158,6 +158,10 @@ def test_a_reload_opens_the_newest_result_and_awaits_only_what_has_none(
     view = View(tab=TAB)
     result.open_latest(scene_of(studio, view=view))
     assert view.open == {TAB: second.id}
+    finished(scene, texts(tmp_path, "bad.txt") * 60, fail="user")
+    view = View(tab=TAB)
+    result.open_latest(scene_of(studio, view=view))
+    assert view.open == {TAB: second.id}  # rather than the last of many that failed
     waiting = submitted(scene, texts(tmp_path, "c.txt"), batch="c" * 32, seconds=30)
     view = View(tab=TAB, open={TAB: first.id})
     result.open_latest(scene_of(studio, view=view))
