@@ -272,8 +272,8 @@ def test_an_engine_has_its_own_tab_made_of_its_parameters(
     expect(told).to_have_count(0)
     visitor.setting("demo-invert-limit").fill("7")
     visitor.setting("demo-invert-without").fill("t")
-    page.get_by_label("Upper case").check()
     page.get_by_label("Mark").check()
+    page.get_by_label("Upper case").check()
     page.keyboard.press("Control+Enter")
     expect(page.locator("#ns-result-demo h2")).to_have_text("one.txt")
     with page.expect_download() as coming:
