@@ -2,7 +2,8 @@
 
 A network trained on noise keeps them, as they look like the smallest of stars. What tells the two
 apart is colour: the lens spreads a star over neighbouring photosites, so at least one other plane
-of the mosaic sees it too; a defect stands in one plane alone.
+of the mosaic sees it too; a defect stands in one plane alone. Only even surroundings are judged:
+in fine texture any photosite may stand out by right, and a defect there does not disturb.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_ABOVE = 6.0  # noises above the brightest of the eight neighbours of the same colour
-_SEEN = 3.0  # noises above its surroundings: what another plane shows is light
+_ABOVE = 8.0  # noises above the brightest of the eight neighbours of the same colour
+_EVEN = 3.5  # noises: who is further from the middle of its surroundings shows light, or texture
 _AROUND = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], dtype=np.uint8)
 _NEXT = np.ones((2, 2), dtype=np.uint8)
 _PLANES = 4
@@ -39,21 +40,22 @@ def hot_pixels(planes: Tensor, gain: float, sigma: float, scale: float) -> tuple
         return np.sqrt(np.maximum(level, 0.0) * (gain * scale) + sigma**2) / scale
 
     middles: list[np.ndarray] = []
-    lit = np.zeros((height, width), dtype=np.uint8)  # bit p: plane p shows light here
+    uneven = np.zeros((height, width), dtype=np.uint8)  # bit p: plane p shows something here
     single: list[np.ndarray] = []
     for number, plane in enumerate(planes):
         values = plane.contiguous().numpy()
         middle = np.asarray(cv2.medianBlur(values, 3))
-        lit |= (values > middle + _SEEN * noise(middle)).astype(np.uint8) << number
+        spread = noise(middle)
+        uneven |= (np.abs(values - middle) > _EVEN * spread).astype(np.uint8) << number
         around = np.asarray(cv2.dilate(values, _AROUND, borderType=cv2.BORDER_REFLECT_101))
-        # Twice as far above the rest as the next one: at an edge the rest is uneven by itself.
-        uneven = np.maximum(_ABOVE * noise(around), around - middle)
-        single.append(values > around + uneven)
+        below = np.asarray(cv2.erode(values, _AROUND, borderType=cv2.BORDER_REFLECT_101))
+        quiet = np.maximum(around - middle, middle - below) < _EVEN * spread
+        single.append(quiet & (values > around + _ABOVE * spread))
         middles.append(middle)
     places: list[np.ndarray] = []
     instead: list[np.ndarray] = []
     for number in range(_PLANES):
-        others = (lit & (0b1111 ^ (1 << number))).astype(bool).astype(np.uint8)
+        others = (uneven & (0b1111 ^ (1 << number))).astype(bool).astype(np.uint8)
         # The photosites next to this one lie in two by two cells, on the side where it lies.
         beside = cv2.dilate(others, _NEXT, anchor=(1 - number % 2, 1 - number // 2))
         hot = single[number] & (beside == 0)
