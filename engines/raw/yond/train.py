@@ -5,8 +5,10 @@ a sensor makes it, photons and read noise, then stabilised exactly as at run tim
 also meets what the transform cannot make Gaussian near black; one patch in four gets the paper's
 white noise in the stabilised domain instead. Levels cover K/s from 1e-5 (a 14-bit file at base
 ISO) to 0.06, which is t from 0.0016 to 0.13; the published range starts at 0.02, far above what
-good light gives. The loss is the absolute error in units of the noise, or high-ISO patches would
-be all that counts.
+good light gives. The loss is taken in units of the noise, or high-ISO patches would be all that
+counts: the absolute error, and half the squared one, without which sparse fine texture is given up
+(its median is nothing). The weights that ship learned their first 39 248 steps from the absolute
+error alone.
 
 On one CPU core 16 channels over four levels learn 4 to 6 batches a second; expected after 60
 minutes (15 000 steps): ahead of wavelet shrinkage with the true noise parameters at every level.
@@ -102,10 +104,11 @@ class SnrNetRecipe:
             }
 
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
-        """Mean absolute error in units of the noise."""
+        """Mean of |e| + e²/2, e the error in units of the noise."""
         noisy = batch["noisy"].contiguous(memory_format=torch.channels_last)
         error = network(noisy, batch["t"]) - batch["clean"]
-        return (error.abs() / batch["t"].reshape(-1, 1, 1, 1)).mean()
+        error = error / batch["t"].reshape(-1, 1, 1, 1)
+        return (error.abs() + 0.5 * error.square()).mean()
 
     def validate(self, network: nn.Module, figure: Path) -> dict[str, float]:
         """Gain in dB over the noisy input in the stabilised domain, per noise level, on sharp crops
