@@ -50,7 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(ended.code or 0)
     args.out_stream = sys.stdout
     try:
-        return _perform(args)
+        code = _perform(args)
+        sys.stdout.flush()  # a closed pipe is found out here rather than at the very end
+        return code
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # `noise-studio jobs | head`

@@ -32,7 +32,8 @@ def write(tmp_path: Path) -> Write:
         made = [tmp_path / folder / f"{number}.txt" for number in range(count)]
         for path in made:
             path.parent.mkdir(exist_ok=True)
-            path.write_text(f"the text {path.stem} of {folder}")
+            if not path.exists():  # a job may be reading it
+                path.write_text(f"the text {path.stem} of {folder}")
         return made
 
     return writer

@@ -193,7 +193,8 @@ def test_killed_at_random_moments_until_all_is_done(
 ) -> None:
     """`NOISE_STUDIO_KILLS=100` kills more often, on more files."""
     kills = int(os.environ.get("NOISE_STUDIO_KILLS", "3"))
-    inputs = [str(path) for path in write(kills * 8)]
+    # A quiet machine does a dozen in the time until the kill, and each kill must find some left.
+    inputs = [str(path) for path in write(kills * 40)]
     plan = replace(plan, inputs=inputs, params={"times": 2, "kilobytes": 64}, executor="worker")
     hit = 0
     for _ in range(kills):

@@ -205,8 +205,8 @@ def test_a_studio_on_a_small_disk_goes_on_as_well(
     studio = start_studio(home=disk)
     ids = [
         job_id
-        for kilobytes in (100, 20000, 100)
-        for job_id in _submit(studio, write(1), "demo.big", kilobytes=kilobytes)
+        for path, kilobytes in zip(write(3), (100, 20000, 100), strict=True)
+        for job_id in _submit(studio, [path], "demo.big", kilobytes=kilobytes)
     ]
     jobs = studio.wait(LOCAL, ids)
     assert [job.error for job in jobs] == [
