@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import pytest
 from engines.base import UserError
 from engines.weights import bundled
 from studio.actions import Actions, Effect
-from studio.config import Settings
 from studio.jobs.service import Studio
 from studio.scene import Scene
 from tests.studio.scenes import ENGINE, TAB, finished, inbox_of, scene_of, submitted, texts
@@ -29,14 +27,6 @@ def actions(studio: Studio, tmp_path: Path) -> Actions:
 @pytest.fixture
 def scene(studio: Studio) -> Scene:
     return scene_of(studio)
-
-
-@pytest.fixture
-def shared(settings: Settings) -> Iterator[Studio]:
-    studio = Studio(replace(settings, space=True))
-    studio.start()
-    yield studio
-    studio.stop()
 
 
 def test_an_unknown_button_is_a_sentence(actions: Actions, scene: Scene) -> None:

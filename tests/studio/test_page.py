@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 from starlette.requests import Request
 
 from studio.app import build_app, free_port, launch_options
-from studio.config import Settings
 from studio.http import COOKIE, Visitors
 from studio.jobs.service import Studio
 from studio.page import Page
@@ -38,14 +36,6 @@ def _page(studio: Studio) -> Page:
 @pytest.fixture
 def page(studio: Studio) -> Page:
     return _page(studio)
-
-
-@pytest.fixture
-def shared(settings: Settings) -> Iterator[Studio]:
-    studio = Studio(replace(settings, space=True))
-    studio.start()
-    yield studio
-    studio.stop()
 
 
 def _asked(query: str = "", token: str = "") -> gr.Request:
