@@ -1,0 +1,1 @@
+"""Speech enhancement: SGMSE+ and StoRM, and the small networks that ship."""
