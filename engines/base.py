@@ -103,6 +103,27 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Track:
+    """A sound to listen to beside others of the same length, in step with them.
+
+    Attributes:
+        sound: WAV, FLAC or MP3 inside `Job.workspace`, a file of its own that is no output.
+        spectrogram: picture (PNG or JPEG, there as well) of the whole sound from edge to edge,
+            time to the right and frequency upwards, without axes.
+        label: one or two words, such as "Before" or "Removed".
+        loudness: integrated loudness in LUFS (ITU-R BS.1770); -inf for silence.
+        marks: (frequency in Hz, its height in the picture from 0 at the foot to 1 at the top), for
+            the labels of the frequency axis.
+    """
+
+    sound: Path
+    spectrogram: Path
+    label: str
+    loudness: float
+    marks: Sequence[tuple[float, float]] = ()
+
+
+@dataclass(frozen=True)
 class Measurement:
     """A named number that the engine found; `unit` is "" for plain ratios and counts."""
 
@@ -119,6 +140,7 @@ class Result:
         measurements: numbers by name, in the order in which they are to be read.
         figures: pictures that explain the measurement.
         comparisons: before and after, for the page.
+        tracks: sounds of one length to be heard in turn at the same place, for the page.
         thumbnail: a small JPEG of the result (longest side about 320 pixels), if there is one.
         notes: plain sentences for the person.
         models: ids of the weights used -> their sha256.
@@ -128,6 +150,7 @@ class Result:
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     figures: Sequence[Figure] = ()
     comparisons: Sequence[Comparison] = ()
+    tracks: Sequence[Track] = ()
     thumbnail: Path | None = None
     notes: Sequence[str] = ()
     models: Mapping[str, str] = field(default_factory=dict)

@@ -172,12 +172,16 @@ def _run(
 
 def _files(result: Result, workspace: Path) -> list[FileFacts]:
     found: list[FileFacts] = []
+    names: set[str] = set()
 
     def add(
         role: str, kind: str, label: str, path: Path, primary: bool = False, **facts: Any
     ) -> None:
         if path.parent != workspace:
             raise ValueError(f"{path} lies outside the job's workspace")
+        if path.name in names:  # an output may go to another folder, away from the page
+            raise ValueError(f"{path} is named twice in the result")
+        names.add(path.name)
         found.append(
             FileFacts(role, kind, label, path.name, weights.sha256_of(path), path.stat().st_size,
                       primary, facts)
@@ -190,6 +194,11 @@ def _files(result: Result, workspace: Path) -> list[FileFacts]:
     for pair in result.comparisons:
         add("before", pair.kind, pair.label, pair.before)
         add("after", pair.kind, pair.label, pair.after)
+    for track in result.tracks:
+        # JSON has no infinity, which is the loudness of silence.
+        loudness = track.loudness if math.isfinite(track.loudness) else None
+        add("track", "audio", track.label, track.sound, loudness=loudness)
+        add("spectrogram", "image", track.label, track.spectrogram, marks=list(track.marks))
     if result.thumbnail is not None:
         add("thumbnail", "image", "", result.thumbnail)
     return found

@@ -94,6 +94,7 @@ class JobView:
     outputs: tuple[ArtifactView, ...] = ()
     figures: tuple[ArtifactView, ...] = ()
     comparisons: tuple[tuple[ArtifactView, ArtifactView], ...] = ()
+    tracks: tuple[tuple[ArtifactView, ArtifactView], ...] = ()  # sound and its spectrogram
     thumbnail: ArtifactView | None = None
     measurements: Mapping[str, tuple[float, str]] = field(
         default_factory=dict[str, tuple[float, str]]
@@ -147,6 +148,7 @@ class JobView:
             outputs=role("output"),
             figures=role("figure"),
             comparisons=tuple(zip(role("before"), role("after"), strict=True)),
+            tracks=tuple(zip(role("track"), role("spectrogram"), strict=True)),
             thumbnail=next(iter(role("thumbnail")), None),
             measurements={m.name: (m.value, m.unit) for m in row.measurements},
             notes=tuple(row.notes),
