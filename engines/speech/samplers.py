@@ -121,8 +121,8 @@ def predictor_corrector(
             norms of noise and score, for each item) or "none".
         corrector_steps: corrector's steps at each time.
         predictor: "reverse-diffusion"; "euler-maruyama", which for this SDE differs in that its
-            step is always uniform; or "ancestral", which draws from the posterior given the
-            estimate of x0 and stays exact for long steps.
+            step is always uniform; or "ancestral", a draw from the posterior given the estimate
+            of x0: the mean is right after few steps, the spread then too small.
         step_rule: "grid": the step is the distance to the next time (SGMSE+ since 2024);
             "uniform": `start`/`steps` on the same times (older SGMSE+, StoRM).
         start: first time; below 1 is a warm start.
