@@ -2,7 +2,8 @@
 
 A file is recognised by its tensors' names and shapes, never by its name. Only safetensors, or
 `torch.load(weights_only=True)` for the authors' own checkpoints, are ever read; nothing is
-unpickled. Every network registers a `NetworkSpec`; this module knows no architecture.
+unpickled: where a published file names a class, an empty stand-in takes its place. Every network
+registers a `NetworkSpec`; this module knows no architecture.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
+from zipfile import is_zipfile
 
 from safetensors import SafetensorError, safe_open
 
@@ -31,8 +33,34 @@ Shapes = Mapping[str, tuple[int, ...]]
 BUNDLED = Path(__file__).resolve().parents[1] / "assets" / "weights"
 _NETWORKS: dict[str, str] = {
     "raw.yond/snrnet": "engines.raw.yond.checkpoint:SPEC",
+    "speech.sgmse/ncsnpp": "engines.speech.checkpoint:SGMSE",
+    "speech.storm/small": "engines.speech.small_checkpoint:SPEC",
+    "speech.storm/ncsnpp": "engines.speech.checkpoint:STORM",
+    "speech.storm/score": "engines.speech.checkpoint:STORM_SCORE",
+    "speech.storm/denoiser": "engines.speech.checkpoint:STORM_DENOISER",
 }
 _WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "net", "model", "netG")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file of weights as it was read.
+
+    Attributes:
+        name: the file's name, for sentences.
+        tensors: its state dict on the CPU, wrappers and "module." prefixes taken off.
+        beside: what else its outermost mapping holds (hyper-parameters, averages, ...), or the
+            metadata of a safetensors file; the word of a stranger.
+    """
+
+    name: str
+    tensors: dict[str, Tensor]
+    beside: Mapping[str, Any]
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes by name."""
+        return {key: tuple(value.shape) for key, value in self.tensors.items()}
 
 
 @dataclass(frozen=True)
@@ -42,14 +70,20 @@ class NetworkSpec:
     Attributes:
         id: "engine/part", as in the golden files.
         title: name for people.
-        detect: tensor shapes by name -> constructor settings, or None if it is another network.
+        detect: tensor shapes by name -> constructor settings, or None if it is another network;
+            not asked where there is `read`.
         build: constructor settings -> network with random weights.
         golden_config: settings as the golden file writes them -> constructor settings.
         golden_run: (network, inputs by name) -> outputs by name.
         expected: names that mark this network, for a helpful refusal.
-        official: settings of the authors' full-size network.
+        official: whether constructor settings are those of an authors' full-size network.
         licence: licence of the authors' checkpoint.
         source: where the authors publish it, in words.
+        read: checkpoint -> (tensors as the network names them, constructor settings), or None if
+            it is another network; by default the tensors as they are and what `detect` says.
+            Raises `UserError` for a file of this network that contradicts itself.
+        variant: constructor settings -> what to add to the title, such as "48 kHz", or "".
+        stand_ins: dotted names of classes that published files mention and nobody needs.
     """
 
     id: str
@@ -59,9 +93,12 @@ class NetworkSpec:
     golden_config: Callable[[Mapping[str, Any]], dict[str, Any]]
     golden_run: Callable[[nn.Module, Mapping[str, Tensor]], Mapping[str, Tensor]]
     expected: tuple[str, ...]
-    official: Mapping[str, Any]
+    official: Callable[[Mapping[str, Any]], bool]
     licence: str
     source: str
+    read: Callable[[Checkpoint], tuple[dict[str, Tensor], dict[str, Any]] | None] | None = None
+    variant: Callable[[Mapping[str, Any]], str] = lambda _settings: ""
+    stand_ins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -221,15 +258,16 @@ def convert(source: Path, target: Path, title: str = "") -> ModelFile:
         UserError: unsafe, unreadable, of no known network, or incomplete; the sentence says which
             network is nearest and what is missing.
     """
-    tensors = read_tensors(source)
-    spec, config = recognise(tensors, source.name)
+    checkpoint = read_checkpoint(source)
+    spec, tensors, config = recognise(checkpoint)
     network = spec.build(config)
     _fill(network, tensors, source.name, spec)
-    official = all(config.get(name) == value for name, value in spec.official.items())
+    official = spec.official(config)
+    named = ", ".join(part for part in (spec.title, spec.variant(config)) if part)
     card = {
         "network": spec.id,
         "config": config,
-        "title": title or f"{spec.title} ({source.stem})",
+        "title": title or f"{named} ({source.stem})",
         "licence": spec.licence if official else "as its source says",
         "source": spec.source if official else "added from a file",
     }
@@ -237,42 +275,53 @@ def convert(source: Path, target: Path, title: str = "") -> ModelFile:
     return read_model(target, target.stem, "official" if official else "yours")
 
 
-def recognise(tensors: Mapping[str, Tensor], name: str) -> tuple[NetworkSpec, dict[str, Any]]:
-    """Find the network that a state dict belongs to, and its constructor settings.
+def recognise(checkpoint: Checkpoint) -> tuple[NetworkSpec, dict[str, Tensor], dict[str, Any]]:
+    """Find the network of a checkpoint, its tensors as we name them, and its settings.
 
     Raises:
         UserError: none fits; names the nearest and what it lacks.
     """
-    shapes = {key: tuple(value.shape) for key, value in tensors.items()}
+    shapes = checkpoint.shapes
     candidates = specs()
     for spec in candidates:
-        config = spec.detect(shapes)
-        if config is not None:
-            return spec, config
+        if spec.read is not None:
+            found = spec.read(checkpoint)
+            if found is not None:
+                return spec, *found
+        elif (config := spec.detect(shapes)) is not None:
+            return spec, checkpoint.tensors, config
     nearest = max(candidates, key=lambda spec: sum(key in shapes for key in spec.expected))
     missing = [key for key in nearest.expected if key not in shapes]
     raise UserError(
-        f"{name} fits no network of this studio; nearest is {nearest.title}, which also needs "
-        f"{', '.join(missing[:3]) or 'other shapes'}"
+        f"{checkpoint.name} fits no network of this studio; nearest is {nearest.title}, which also "
+        f"needs {', '.join(missing[:3]) or 'other shapes'}"
     )
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """State dict of a checkpoint on the CPU, wrappers and "module." prefixes taken off.
+    """The tensors of `read_checkpoint`."""
+    return read_checkpoint(path).tensors
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a file of weights onto the CPU; what is not asked for stays on the disk.
 
     Raises:
-        UserError: missing, or not tensors alone.
+        UserError: missing, or not tensors and plain values alone.
     """
     import torch
-    from safetensors.torch import load_file
 
     if not path.is_file():
         raise UserError(f"There is no file {path.name} here; check the path")
     try:
         if path.suffix == ".safetensors":
-            found: Any = load_file(path)
+            with safe_open(path, framework="pt") as file:
+                beside: Mapping[str, Any] = file.metadata() or {}
+                found: Any = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            found = beside = _read_plain(path)
+    except UserError:
+        raise
     except Exception as error:
         # Both readers raise many kinds of error on foreign bytes; all mean the same to a person.
         raise UserError(
@@ -291,7 +340,28 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     )
     if not tensors:
         raise UserError(f"{path.name} holds no weights; choose a checkpoint file")
-    return tensors
+    return Checkpoint(path.name, tensors, beside if isinstance(beside, Mapping) else {})
+
+
+class _StandIn:
+    """Takes the place of a class that a checkpoint mentions; it can do nothing."""
+
+
+def _read_plain(path: Path) -> Any:
+    """Tensors, numbers, strings and their collections of a PyTorch file; no other class."""
+    import torch
+    from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+
+    names = sorted({name for spec in specs() for name in spec.stand_ins})
+    zipped = is_zipfile(path)
+    with safe_globals([(_StandIn, name) for name in names]):
+        refused = sorted(get_unsafe_globals_in_checkpoint(path)) if zipped else []
+        if refused:
+            raise UserError(
+                f"{path.name} holds code, {', '.join(refused[:3])}, which is never run here; save "
+                "its state dict as safetensors and add that"
+            )
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
 
 
 def load(file: ModelFile, device: str) -> LoadedModel:
