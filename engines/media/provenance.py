@@ -1,4 +1,7 @@
-"""How a file was made, written inside it: an XMP packet with one JSON text in our namespace."""
+"""How a file was made, written inside it: one JSON text in our namespace.
+
+Pictures have it in an XMP packet, sounds in their comment.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +40,19 @@ def to_xmp(provenance: Mapping[str, Any]) -> str:
     )
 
 
+def to_comment(provenance: Mapping[str, Any]) -> str:
+    """The text that a sound's comment ends with; `provenance` as for `to_xmp`."""
+    text = escape(json.dumps(provenance, sort_keys=True, ensure_ascii=False))
+    return f"<noisestudio:provenance>{text}</noisestudio:provenance>"
+
+
+def without_ours(comment: str) -> str:
+    """A comment without what `to_comment` once added to it."""
+    return _FOUND.sub(b"", comment.encode("utf-8", "replace")).decode("utf-8").strip()
+
+
 def from_file(path: Path) -> dict[str, Any] | None:
-    """The provenance inside a DNG, TIFF or JPEG of ours (or in a sidecar JSON), or None."""
+    """The provenance inside a DNG, TIFF, JPEG or sound of ours (or in a sidecar JSON), or None."""
     try:
         if path.suffix.lower() == ".json":
             text = path.read_text(encoding="utf-8")
@@ -53,7 +67,7 @@ def from_file(path: Path) -> dict[str, Any] | None:
 def _packed_text(path: Path) -> bytes:
     with path.open("rb") as file:
         match = _FOUND.search(file.read(1 << 20))
-        if match is None:  # TIFF-like files may have it behind the picture
+        if match is None:  # TIFF-like files and WAV may have it behind picture or sound
             file.seek(max(path.stat().st_size - (1 << 20), 0))
             match = _FOUND.search(file.read())
     return match.group(1) if match else b""
