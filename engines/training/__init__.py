@@ -15,6 +15,8 @@ from engines.training.loop import Recipe, Report, train
 
 _RECIPES: dict[str, str] = {
     "yond-snrnet-small": "engines.raw.yond.train:small",
+    "storm-small-predictive": "engines.speech.train:predictive",
+    "storm-small": "engines.speech.train_bridge:small",
 }
 
 

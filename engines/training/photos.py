@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 import struct
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import UserError
+from engines.training.packages import fetch
 
 PACKAGES: dict[str, str] = {
     "enlightenment-data": "BSD-2-Clause",
@@ -79,11 +79,8 @@ def photos(cache: Path, data: Path | None = None) -> list[Photo]:
 
 
 def _package_photos(folder: Path) -> Iterator[tuple[str, bytes]]:
-    folder.mkdir(parents=True, exist_ok=True)
     for package in PACKAGES:
-        unpacked = folder / package
-        if not unpacked.exists():
-            _fetch(package, folder, unpacked)
+        unpacked = fetch(package, folder)
         files = sorted(f for f in unpacked.rglob("*") if f.is_file() and not f.is_symlink())
         for file in files:
             if any(mark in str(file) for mark in _DRAWN):
@@ -97,31 +94,6 @@ def _package_photos(folder: Path) -> Iterator[tuple[str, bytes]]:
             elif file.suffix.lower() in _SUFFIXES:
                 label = file.parents[2].name if package.startswith("plasma") else file.stem
                 yield f"{package}-{label}", file.read_bytes()
-
-
-def _fetch(package: str, folder: Path, unpacked: Path) -> None:
-    apt, dpkg = shutil.which("apt-get"), shutil.which("dpkg")
-    if apt is None or dpkg is None:
-        raise UserError(
-            "The training photos come from Debian packages and there is no apt-get here; "
-            "give a folder of photos with --data"
-        )
-    for old in folder.glob(f"{package}_*.deb"):
-        old.unlink()
-    fetched = subprocess.run(  # noqa: S603 - fixed arguments
-        [apt, "download", package], cwd=folder, capture_output=True, text=True, check=False
-    )
-    debs = sorted(folder.glob(f"{package}_*.deb"))
-    if fetched.returncode or not debs:
-        raise UserError(
-            f"The package {package} could not be fetched; run apt-get update, or give a folder of "
-            "photos with --data"
-        )
-    partial = unpacked.with_suffix(".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    subprocess.run([dpkg, "-x", str(debs[0]), str(partial)], check=True)  # noqa: S603
-    partial.rename(unpacked)
-    debs[0].unlink()
 
 
 def _folder_key(folder: Path) -> str:

@@ -1,0 +1,246 @@
+"""The small networks that ship: StoRM's idea at a cost that two CPU cores carry.
+
+Both parts are one convolutional U-Net over time and frequency with attention over its coarsest
+level: `SpeechNet` predicts the clean spectrogram in one call, `BridgeNet` refines it along a
+Schroedinger bridge (Lemercier et al., "StoRM", TASLP 2023; Jukic et al., "Schroedinger Bridge for
+Generative Speech Enhancement", 2024). Spectrograms are complex, (B, 257, T), 16 kHz, 512-point
+sqrt-Hann frames every 256 samples, with moduli raised to 0.5 (`kernels.stft.compress`).
+
+Plain 3x3 convolutions run near a processor's peak, which dual-path recurrent networks of fewer
+operations do not; nothing is normalised, so a chunk's result does not depend on the rest of it
+except through the attention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from engines.speech.sde import SBVE
+
+BINS = 257
+BRIDGE = SBVE(k=2.6, c=0.4)
+_MERGE = 2  # neighbouring bins that share a position
+
+
+class SmallUnet(nn.Module):
+    """U-Net on (B, features, T, 256) maps; every level halves time and frequency.
+
+    Args:
+        features: input maps.
+        outputs: output maps.
+        conditions: numbers (B, conditions) that steer every block, such as the diffusion time.
+        widths: channels of the levels, finest first.
+        blocks: residual blocks of each level on the way down; the way up has one each.
+    """
+
+    position: Tensor  # (2, 256): frequency, linear and bent
+
+    def __init__(
+        self,
+        features: int,
+        outputs: int,
+        conditions: int,
+        widths: Sequence[int],
+        blocks: Sequence[int],
+    ) -> None:
+        super().__init__()
+        self.stride = 2 ** (len(widths) - 1)
+        first = widths[0]
+        position = torch.linspace(-1.0, 1.0, 256)
+        self.register_buffer(
+            "position", torch.stack([position, (2.0 + position).log() - 0.5]), persistent=False
+        )
+        self.stem = nn.Conv2d((features + 2) * _MERGE, first, 3, padding=1)
+        self.condition = nn.Sequential(nn.Linear(conditions, 64), nn.SiLU(), nn.Linear(64, 64))
+        self.down = nn.ModuleList()
+        self.encode = nn.ModuleList()
+        self.up = nn.ModuleList()
+        self.decode = nn.ModuleList()
+        for level, (width, count) in enumerate(zip(widths, blocks, strict=True)):
+            if level:
+                self.down.append(nn.Conv2d(widths[level - 1], width, 2, stride=2))
+                self.up.append(nn.ConvTranspose2d(width, widths[level - 1], 2, stride=2))
+                self.decode.append(_Block(widths[level - 1]))
+            self.encode.append(nn.ModuleList(_Block(width) for _ in range(count)))
+        self.middle = nn.ModuleList([_Attention(widths[-1]), _Block(widths[-1])])
+        self.head = nn.Conv2d(first, outputs * _MERGE, 3, padding=1)
+
+    def forward(self, maps: Tensor, condition: Tensor) -> Tensor:
+        """(B, features, T, 256), (B, conditions) -> (B, outputs, T, 256); any T."""
+        batch, _, frames, _ = maps.shape
+        position = self.position[None, :, None, :].expand(batch, -1, frames, -1)
+        x = _merge(torch.cat([maps, position], dim=1))
+        x = functional.pad(x, (0, 0, 0, -frames % self.stride))
+        x = self.stem(x.contiguous(memory_format=torch.channels_last))
+        steer = self.condition(condition)
+        skips: list[Tensor] = []
+        for level, blocks in enumerate(self.encode):
+            if level:
+                skips.append(x)
+                x = self.down[level - 1](x)
+            for block in cast("nn.ModuleList", blocks):
+                x = block(x, steer)
+        for block in self.middle:
+            x = block(x, steer)
+        for level in range(len(skips) - 1, -1, -1):
+            x = self.up[level](x) + skips[level]
+            x = self.decode[level](x, steer)
+        x = self.head(functional.leaky_relu(x, 0.1))[:, :, :frames]
+        return _split(x)
+
+
+class SpeechNet(nn.Module):
+    """StoRM's predictive part: noisy spectrogram -> clean spectrogram in one call."""
+
+    def __init__(self, widths: Sequence[int], blocks: Sequence[int]) -> None:
+        super().__init__()
+        self.unet = SmallUnet(3, 4, 1, widths, blocks)
+        _silence(self.unet.head)
+
+    def forward(self, y: Tensor, dry: Tensor) -> Tensor:
+        """Args: y (B, 257, T) complex64 compressed; dry (B,): 0 keeps the room, 1 removes it too.
+
+        Returns the estimate, shaped like `y`.
+        """
+        return mask(self.unet(spectral_maps([y]), dry[:, None]), y)
+
+
+class BridgeNet(nn.Module):
+    """The refiner: clean spectrogram from a point of the bridge between it and D(y).
+
+    It begins as the predictive network that it refines (`begin_as`) and learns what the two
+    further spectrograms tell.
+    """
+
+    def __init__(self, widths: Sequence[int], blocks: Sequence[int]) -> None:
+        super().__init__()
+        self.unet = SmallUnet(9, 4, 2, widths, blocks)
+
+    def forward(self, x_t: Tensor, y: Tensor, d: Tensor, t: Tensor) -> Tensor:
+        """Args: x_t, y, d (B, 257, T) complex64 compressed: the state at time t (B,) in (0, 1],
+        what was recorded, and the prediction D(y).
+
+        Returns the estimate of the clean spectrogram, shaped like `y`.
+        """
+        time = torch.stack([t, t.clamp(min=1e-3).log() / 3.5], dim=1)
+        return mask(self.unet(spectral_maps([y, x_t, d]), time), y)
+
+    @torch.no_grad()
+    def begin_as(self, predictive: SpeechNet) -> None:
+        """Take over a predictive network of the same widths, so that the output is D(y, 0)."""
+        ours, theirs = self.unet.state_dict(), predictive.unet.state_dict()
+        for name, value in theirs.items():
+            if ours[name].shape == value.shape:
+                ours[name].copy_(value)
+        # Maps enter in pairs of bins: 9 + 2 of ours where it has 3 + 2.
+        stem = torch.zeros_like(ours["stem.weight"]).unflatten(1, (11, _MERGE))
+        known = theirs["stem.weight"].unflatten(1, (5, _MERGE))
+        stem[:, :3], stem[:, 9:] = known[:, :3], known[:, 3:]
+        ours["stem.weight"].copy_(stem.flatten(1, 2))
+        ours["condition.0.weight"].zero_()
+
+
+class SmallStorm(nn.Module):
+    """Both parts as they ship: `denoiser` alone is Fast; `refiner` makes Natural and Best."""
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        blocks: Sequence[int],
+        *,
+        refiner: bool = True,
+    ) -> None:
+        super().__init__()
+        self.denoiser = SpeechNet(widths, blocks)
+        self.refiner = BridgeNet(widths, blocks) if refiner else None
+
+
+def spectral_maps(spectra: Sequence[Tensor]) -> Tensor:
+    """[(B, 257, T) complex] -> (B, 3 n, T, 256): real, imaginary and logarithmic modulus of each.
+
+    The bin at half the sampling rate takes its neighbour's gain and is not looked at.
+    """
+    maps: list[Tensor] = []
+    for spectrum in spectra:
+        part = spectrum[:, :-1].transpose(1, 2)
+        modulus = part.real.square() + part.imag.square()
+        maps += [part.real, part.imag, (modulus + 1e-5).log() / 6.0 + 0.7]
+    return torch.stack(maps, dim=1)
+
+
+def mask(maps: Tensor, y: Tensor) -> Tensor:
+    """Apply four maps (B, 4, T, 256) to `y` (B, 257, T): a bounded complex gain, and what is added.
+
+    The gain is 1 where the first two maps are 0, and its modulus is below 2.
+    """
+    maps = maps.float()
+    raw = torch.complex(maps[:, 0] + 0.5493, maps[:, 1])  # tanh(0.5493) = 0.5
+    modulus = (raw.real.square() + raw.imag.square() + 1e-12).sqrt()
+    gain = raw * (2.0 * modulus.tanh() / modulus)
+    gain = torch.cat([gain, gain[:, :, -1:]], dim=2).transpose(1, 2)
+    added = functional.pad(maps[:, 2:], (0, 1)).transpose(2, 3)
+    return gain * y + torch.complex(added[:, 0], added[:, 1])
+
+
+class _Block(nn.Module):
+    """Residual block of two 3x3 convolutions, steered between them."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        self.steer = nn.Linear(64, 2 * width)
+        _silence(self.second)
+        _silence(self.steer)
+
+    def forward(self, x: Tensor, steer: Tensor) -> Tensor:
+        scale, shift = self.steer(steer)[:, :, None, None].chunk(2, dim=1)
+        inner = self.first(functional.leaky_relu(x, 0.1))
+        inner = inner * (1.0 + scale) + shift
+        return x + self.second(functional.leaky_relu(inner, 0.1))
+
+
+class _Attention(nn.Module):
+    """Self-attention over all positions of the coarsest level, four heads."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.project = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        _silence(self.out)
+
+    def forward(self, x: Tensor, steer: Tensor) -> Tensor:
+        del steer
+        batch, width, frames, bins = x.shape
+        tokens = x.permute(0, 2, 3, 1).reshape(batch, frames * bins, width)
+        parts = self.project(self.norm(tokens)).reshape(batch, frames * bins, 3, 4, width // 4)
+        query, key, value = parts.permute(2, 0, 3, 1, 4)
+        mixed = functional.scaled_dot_product_attention(query, key, value)
+        mixed = self.out(mixed.transpose(1, 2).reshape(batch, frames * bins, width))
+        return x + mixed.reshape(batch, frames, bins, width).permute(0, 3, 1, 2)
+
+
+def _silence(layer: nn.Module) -> None:
+    """Start a layer at nought."""
+    for weights in layer.parameters():
+        nn.init.zeros_(weights)
+
+
+def _merge(maps: Tensor) -> Tensor:
+    """(B, C, T, F) -> (B, 2 C, T, F / 2)."""
+    batch, channels, frames, bins = maps.shape
+    pairs = maps.reshape(batch, channels, frames, bins // _MERGE, _MERGE)
+    return pairs.permute(0, 1, 4, 2, 3).reshape(batch, -1, frames, bins // _MERGE)
+
+
+def _split(maps: Tensor) -> Tensor:
+    """The inverse of `_merge`."""
+    batch, channels, frames, bins = maps.shape
+    pairs = maps.reshape(batch, channels // _MERGE, _MERGE, frames, bins)
+    return pairs.permute(0, 1, 3, 4, 2).reshape(batch, channels // _MERGE, frames, bins * _MERGE)
