@@ -435,7 +435,12 @@ def test_the_published_sizes_are_called_official() -> None:
     full = SgmseSettings().model_dump(mode="json")
     assert SGMSE.official(full)
     assert not SGMSE.official(full | {"network": full["network"] | {"nf": 64}})
-    for score, official in ((light, True), (light | {"nf": 32}, False), ({"nf": 128}, True)):
+    cases: list[tuple[dict[str, Any], bool]] = [
+        (light, True),
+        (light | {"nf": 32}, False),
+        ({"nf": 128}, True),
+    ]
+    for score, official in cases:
         settings = StormSettings(denoiser=Size(**light), score=Size(**score))
         assert STORM.official(settings.model_dump(mode="json")) is official
 
