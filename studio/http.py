@@ -31,6 +31,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from engines.base import UserError
 from studio.archive import Member, zip_stream
+from studio.inbox import Inbox
+from studio.workspace import printable
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -46,8 +48,16 @@ _ARCHIVE = 10_000  # jobs in one archive
 _YEAR = 365 * 24 * 3600
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
+# Said here, as the table that Python reads differs from machine to machine, and a browser plays
+# nothing whose type it is not told.
+_SOUNDS = {
+    ".wav": "audio/wav", ".flac": "audio/flac", ".mp3": "audio/mpeg", ".ogg": "audio/ogg",
+    ".oga": "audio/ogg", ".opus": "audio/ogg", ".m4a": "audio/mp4", ".aac": "audio/aac",
+    ".weba": "audio/webm", ".webm": "video/webm", ".mp4": "video/mp4", ".m4v": "video/mp4",
+    ".mov": "video/quicktime", ".mkv": "video/x-matroska",
+}  # fmt: skip
 # Anything else is offered as a download, so that no uploaded document runs as a page of ours.
-_INLINE = {"image/jpeg", "image/png", "image/webp", "audio/wav", "audio/x-wav", "audio/flac"}
+_INLINE = {"image/jpeg", "image/png", "image/webp", *_SOUNDS.values()}
 # Gradio evaluates its templates, hence unsafe-eval; no host but our own may be asked for anything.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
@@ -188,12 +198,14 @@ class StudioRoutes:
         self._studio = studio
         self._visitors = visitors
         self._boot = boot
+        self._inbox = Inbox(studio.settings.uploads)
 
     def routes(self) -> list[BaseRoute]:
         """Routes to be put before Gradio's."""
         return [
             Route("/studio/alive", self.alive, methods=["GET"]),
             Route("/studio/file/{artifact_id}/{name}", self.file, methods=["GET"]),
+            Route("/studio/chosen/{session}/{tab}/{key}/{name}", self.chosen, methods=["GET"]),
             Route("/studio/zip/{kind}/{key}", self.zip, methods=["GET"]),
             *(
                 Mount(f"/studio/assets/{room}", StaticFiles(directory=ASSETS / room))
@@ -216,18 +228,26 @@ class StudioRoutes:
             return _missing()
         if found.name != request.path_params["name"] or not found.path.is_file():
             return _missing()
-        media_type = mimetypes.guess_type(found.name)[0] or "application/octet-stream"
-        download = media_type not in _INLINE or "download" in request.query_params
-        return FileResponse(
-            found.path,
-            media_type=media_type,
-            filename=found.name,
-            content_disposition_type="attachment" if download else "inline",
-            headers={
-                "Cache-Control": "private, max-age=604800, immutable",
-                "Content-Security-Policy": "default-src 'none'; sandbox",
-            },
-        )
+        return _file(found.path, found.name, request)
+
+    async def chosen(self, request: Request) -> Response:
+        """A sound or a film that the visitor has chosen and not yet run, to listen to."""
+        name = request.path_params["name"]
+        try:
+            owner = self._visitors.of_request(request)
+            path = await run_in_threadpool(self._chosen, owner, **request.path_params)
+        except UserError:
+            return _missing()
+        if path is None or Path(name).suffix.lower() not in _SOUNDS:
+            return _missing()
+        return _file(path, name, request)
+
+    def _chosen(self, owner: str, session: str, tab: str, key: str, name: str) -> Path | None:
+        if session not in [one.id for one in self._studio.sessions(owner)]:
+            return None
+        files = self._inbox.files(session, tab)
+        named = [file.path for file in files if file.key == key]
+        return next((path for path in named if printable(path.name) == name), None)
 
     async def zip(self, request: Request) -> Response:
         """All outputs of a job or of a batch of the visitor's in one archive."""
@@ -255,6 +275,23 @@ class StudioRoutes:
         if kind == "batch":
             return self._studio.jobs(owner, batch=key, limit=_ARCHIVE, newest_first=False)
         raise UserError("There is no such archive")
+
+
+def _file(path: Path, name: str, request: Request) -> Response:
+    """A file whole or in ranges; to be looked at or played where that is safe, else to be kept."""
+    known = _SOUNDS.get(Path(name).suffix.lower())
+    media_type = known or mimetypes.guess_type(name)[0] or "application/octet-stream"
+    download = media_type not in _INLINE or "download" in request.query_params
+    return FileResponse(
+        path,
+        media_type=media_type,
+        filename=name,
+        content_disposition_type="attachment" if download else "inline",
+        headers={
+            "Cache-Control": "private, max-age=604800, immutable",
+            "Content-Security-Policy": "default-src 'none'; sandbox",
+        },
+    )
 
 
 def _members(jobs: list[JobView]) -> Iterator[Member]:

@@ -65,6 +65,11 @@ def file_url(artifact_id: str, name: str, *, download: bool = False) -> str:
     return f"studio/file/{quote(artifact_id)}/{quote(name, safe='')}{ending}"
 
 
+def chosen_url(session: str, tab: str, key: str, name: str) -> str:
+    """Address of a chosen file that its owner may listen to, relative to the page."""
+    return f"studio/chosen/{quote(session)}/{quote(tab)}/{quote(key)}/{quote(name, safe='')}"
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),

@@ -15,6 +15,9 @@ from gradio.themes import Base, colors
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 FAVICON = ASSETS / "icons" / "favicon.png"
 
+_SCRIPTS = (  # in the order in which they need one another
+    "js/studio.js", "js/compare.js", "js/deck.js", "js/player.js", "js/sound.js",
+)  # fmt: skip
 _FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif"]
 _MONO = ["ui-monospace", "SF Mono", "Cascadia Mono", "DejaVu Sans Mono", "monospace"]
 
@@ -137,10 +140,7 @@ def studio_theme() -> Base:
 def head() -> str:
     """Style sheet and scripts for the page's head, named by content so that caches never lie."""
     style = f'<link rel="stylesheet" href="{_address("css/studio.css")}">'
-    scripts = [
-        f'<script defer src="{_address(name)}"></script>'
-        for name in ("js/studio.js", "js/compare.js")
-    ]
+    scripts = [f'<script defer src="{_address(name)}"></script>' for name in _SCRIPTS]
     return "\n".join(["<meta name='color-scheme' content='light dark'>", style, *scripts])
 
 

@@ -174,6 +174,8 @@
   };
   document.addEventListener("click", (event) => {
     if (event.target.closest?.("[data-theme-toggle]")) toggleTheme();
+    // Run with the mouse, then Space: that plays the result, and must not run it once more.
+    if (event.detail) event.target.closest?.(".ns-run")?.blur();
   });
   document.addEventListener("keydown", onKey, true);
   applyTheme();

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from studio.inbox import Inbox
-from studio.markup import render
+from studio.markup import chosen_url, render
 from studio.reader import Look
 from studio.scene import Scene, html_panel
+from studio.workspace import printable
 
 _SHOWN = 100  # facts are read for what is seen, not for a folder of thousands
 
@@ -21,20 +22,39 @@ class _Line:
     bytes: int
     facts: Sequence[str]
     problem: str
+    sound: str
 
 
 class FilesPanel:
     """Chosen files of one tab; `look` says in a few words what a file is."""
 
     def __init__(
-        self, tab: str, inbox: Inbox, look: Callable[[Path], Look], example: str = ""
+        self,
+        tab: str,
+        inbox: Inbox,
+        look: Callable[[Path], Look],
+        example: str = "",
+        *,
+        credit: str = "",
+        listen: bool = False,
     ) -> None:
-        """Make the component; call inside a Blocks context. `example`: offered while empty."""
+        """Make the component; call inside a Blocks context.
+
+        Args:
+            tab: id of the tab.
+            inbox: the chosen files of all sessions.
+            look: says what a file is.
+            example: name of the file that is offered while nothing is chosen.
+            credit: whose that file is, where its licence wants that said.
+            listen: files are sounds that can be played before they are run.
+        """
         self.name = f"files-{tab}"
         self._tab = tab
         self._inbox = inbox
         self._look = look
         self._example = example
+        self._credit = credit
+        self._listen = listen
         self.component = html_panel(f"ns-files-{tab}")
 
     def html(self, scene: Scene) -> str | None:
@@ -47,7 +67,11 @@ class FilesPanel:
             found = self._look(file.path)
             facts = ("reading",) if found.pending else found.facts
             scene.awaited |= found.pending
-            shown.append(_Line(file.key, file.path.name, file.bytes, facts, found.problem))
+            name = printable(file.path.name)
+            sound = ""
+            if self._listen and found.facts:
+                sound = chosen_url(scene.session.id, self._tab, file.key, name)
+            shown.append(_Line(file.key, name, file.bytes, facts, found.problem, sound))
         return render(
             "files.html",
             tab=self._tab,
@@ -56,4 +80,5 @@ class FilesPanel:
             total=sum(file.bytes for file in files),
             bad=sum(bool(line.problem) for line in shown),
             example=self._example,
+            credit=self._credit,
         )

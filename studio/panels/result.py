@@ -13,7 +13,7 @@ from typing import Any
 from studio.config import Settings
 from studio.forms import settings_in_words
 from studio.jobs.views import ArtifactView, BatchItem, JobView
-from studio.markup import duration, plural, render
+from studio.markup import duration, file_url, plural, render
 from studio.scene import Scene, engine_or_none, html_panel, item_name, tab_of
 from studio.workspace import printable
 
@@ -85,12 +85,22 @@ class ResultPanel:
         tab: str,
         empty: tuple[str, str],
         read: Callable[[Mapping[str, tuple[float, str]]], Reading] = plain_reading,
+        *,
+        sound: bool = False,
     ) -> None:
-        """Make the component; call inside a Blocks context. `empty`: headline and sentence."""
+        """Make the component; call inside a Blocks context.
+
+        Args:
+            tab: id of the tab.
+            empty: headline and sentence while there is no result.
+            read: sorts a result's measurements for the eye.
+            sound: results are heard rather than looked at.
+        """
         self.name = f"result-{tab}"
         self._tab = tab
         self._empty = empty
         self._read = read
+        self._sound = sound
         self.component = html_panel(f"ns-result-{tab}")
 
     def html(self, scene: Scene) -> str | None:
@@ -105,6 +115,7 @@ class ResultPanel:
             "result.html",
             pending=_pending(coming, shown=job is not None),
             batch=_batch(job.batch, scene.batch(job.batch)) if job and not coming else None,
+            sound=self._sound,
             empty_title=self._empty[0],
             empty_text=self._empty[1],
             **self._one(job, scene),
@@ -153,6 +164,16 @@ class ResultPanel:
                 Pair(before, after, after.label)
                 for before, after in job.comparisons
                 if after.kind == "image"
+            ],
+            "tracks": [
+                {
+                    "sound": file_url(sound.id, sound.name),
+                    "picture": file_url(picture.id, picture.name),
+                    "label": sound.label,
+                    "loudness": sound.facts.get("loudness"),
+                    "marks": picture.facts.get("marks", []),
+                }
+                for sound, picture in job.tracks
             ],
             "downloads": sorted(job.outputs, key=lambda file: not file.primary),
             "folders": _folders(job, scene.studio.settings),

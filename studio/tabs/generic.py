@@ -16,6 +16,7 @@ import gradio as gr
 from gradio.components import Component
 
 from engines.base import Engine, UserError
+from studio.config import Settings
 from studio.forms import Form, ModelChoices
 from studio.inbox import Inbox
 from studio.jobs.service import Studio
@@ -41,6 +42,10 @@ class MethodTab:
     """One tab with one or more engines."""
 
     noun = "file"
+    familiar: tuple[str, ...] = ()  # suffixes to be named first, of many
+    place = "/home/me/photos/2026-11-20"
+    credit = ""  # whose the example is
+    listen = False  # files are sounds that can be played
     empty = ("The result appears here", "Add a file and press Run. Nothing has to be set.")
 
     def __init__(self, title: str, engines: Sequence[type[Engine]]) -> None:
@@ -80,17 +85,19 @@ class MethodTab:
                     elem_classes="ns-drop",
                 )
                 gr.HTML(
-                    f'<p class="ns-note">{_limits(self.suffixes, settings.max_upload_mb)}</p>',
+                    f'<p class="ns-note">{_limits(self.named, settings.max_upload_mb)}</p>',
                     apply_default_css=False,
                 )
+                self.more_ways_in(settings)
                 example = self.example
                 self.files = FilesPanel(
-                    self.id, inbox, self.look, example.name if example is not None else ""
-                )
+                    self.id, inbox, self.look, example.name if example is not None else "",
+                    credit=self.credit, listen=self.listen,
+                )  # fmt: skip
                 with gr.Row(visible=not settings.shared, elem_classes="ns-path"):
                     self.path = gr.Textbox(
                         label="Or a file or folder on this machine",
-                        placeholder="/home/me/photos/2026-11-20",
+                        placeholder=self.place,
                         scale=1,
                         elem_id=f"path-{self.id}",
                         info="Read where it is; nothing is copied or changed",
@@ -109,7 +116,16 @@ class MethodTab:
                     elem_classes="ns-run",
                 )  # fmt: skip
             with gr.Column(scale=1, min_width=320):
-                self.result = ResultPanel(self.id, self.empty, self.read)
+                self.result = ResultPanel(self.id, self.empty, self.read, sound=self.listen)
+
+    @property
+    def named(self) -> list[str]:
+        """Suffixes in the order in which people are told them."""
+        first = [suffix for suffix in self.familiar if suffix in self.suffixes]
+        return [*first, *(suffix for suffix in self.suffixes if suffix not in first)]
+
+    def more_ways_in(self, settings: Settings) -> None:
+        """Make what stands below the drop zone; nothing here."""
 
     def _form(self, engine: type[Engine], models: ModelChoices) -> EngineForm:
         with gr.Column(visible=engine is self.engines[0], elem_classes="ns-form") as group:

@@ -63,6 +63,7 @@ def main(home: str, port: str, mode: str) -> None:
     from tests import engines_for_tests
 
     engines_for_tests.register()
+    engines_for_tests.register_sound()
     settings = Settings(
         home=Path(home), port=int(port), device="cpu", open_browser=False, space=mode == "shared"
     )
