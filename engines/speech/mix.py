@@ -8,6 +8,7 @@ distance. Sounds are mono, 16 kHz.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,8 +47,7 @@ class Mixer:
         ]
         self._noise_shares = np.array(weights) / sum(weights)
         self.samples = samples
-        drawn = np.random.default_rng(17)
-        self._rooms = [room(drawn, RATE, float(drawn.uniform(0.15, 1.0))) for _ in range(rooms)]
+        self._rooms = _bank(rooms)
 
     def example(self, random: np.random.Generator) -> Example:
         """One pair; 5 % hold no speech, 8 % no noise."""
@@ -138,6 +138,13 @@ class Mixer:
         if up != down:
             taken = np.asarray(resample_poly(taken, up, down), dtype=np.float32)
         return _equalised(taken[: self.samples], random, 8.0)
+
+
+@lru_cache
+def _bank(count: int) -> list[NDArray[np.float32]]:
+    """Impulse responses of so many rooms, the same ones always."""
+    drawn = np.random.default_rng(17)
+    return [room(drawn, RATE, float(drawn.uniform(0.15, 1.0))) for _ in range(count)]
 
 
 def level_gain(wave: NDArray[np.floating]) -> float:

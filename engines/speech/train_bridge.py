@@ -42,8 +42,9 @@ class BridgeRecipe(PredictiveRecipe):
 
     def __init__(self, name: str, title: str, base: PredictiveRecipe, note: str) -> None:
         super().__init__(
-            name, title, base.settings["widths"], base.settings["blocks"], base.batch, note=note
-        )
+            name, title, base.settings["widths"], base.settings["blocks"], base.batch, note=note,
+            held=base.held,
+        )  # fmt: skip
         self.samples = base.samples
         self.settings["refiner"] = True
         self._base = base.name

@@ -237,6 +237,7 @@ def _cached(
         for group, waves in groups.items():
             arrays[f"wave:{group}"] = np.concatenate(waves)
             arrays[f"ends:{group}"] = np.cumsum([len(wave) for wave in waves])
+        cache.mkdir(parents=True, exist_ok=True)
         beside = cache / f"{name}.partial.npz"
         np.savez(beside, allow_pickle=False, **arrays)
         beside.rename(file)
