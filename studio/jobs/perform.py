@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import math
-import os
 import random
 import re
 import sys
@@ -24,6 +22,7 @@ from pydantic import ValidationError
 from engines import registry, weights
 from engines.base import Cancelled, Result, UserError
 from studio.config import VERSION
+from studio.jobs.peak import forget_peak, peak_mb
 from studio.jobs.task import FileFacts, Outcome, Progress, Task
 from studio.workspace import printable
 
@@ -115,7 +114,7 @@ def perform(
 ) -> Outcome:
     """Run a task to its end; never raises an `Exception`."""
     begun = time.monotonic()
-    _forget_peak()
+    forget_peak()
     try:
         outcome = _run(task, cache, report, cancelled)
     except Cancelled:
@@ -126,7 +125,7 @@ def perform(
         outcome = Outcome("failed", validation_sentence(error))
     except Exception as error:
         outcome = Outcome("failed", _sentence(error, task))
-    peak = _peak_mb()
+    peak = peak_mb()
     measured = outcome.measurements
     if outcome.state == "done" and peak is not None:
         measured = (*measured, ("peak_mb", peak, "MB"))
@@ -293,24 +292,3 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-def _forget_peak() -> None:
-    """Let the kernel measure this job's peak alone (Linux; elsewhere it is the process's)."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def _peak_mb() -> float | None:
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024.0
-    except OSError:
-        pass
-    if os.name == "posix":
-        import resource
-
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak / (1024.0 * 1024.0 if sys.platform == "darwin" else 1024.0)
-    return psutil.Process().memory_info().rss / 2**20

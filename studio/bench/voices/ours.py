@@ -1,0 +1,89 @@
+"""The studio's own engines as functions on a wave, run in this process as anybody's file is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from engines import registry
+from engines.base import UserError
+from studio.bench.voices.measures import RATE, Wave
+from studio.bench.voices.peers import Enhance
+
+
+class BenchJob:
+    """A `Job` in this process: bundled weights kept loaded, no progress, never cancelled."""
+
+    def __init__(self, workspace: Path, device: str = "cpu") -> None:
+        self.workspace = workspace
+        self.device = device
+
+    def progress(self, done: float, total: float, text: str) -> None:
+        """Nothing to show."""
+
+    def check_cancelled(self) -> None:
+        """Never cancelled."""
+
+    def log(self, text: str) -> None:
+        """Nothing to keep."""
+
+    def load(self, model_id: str) -> Any:
+        """Bundled weights, loaded once.
+
+        Raises:
+            UserError: there are none of that id.
+        """
+        from engines import weights  # and torch with it, which would count as the peers' memory
+
+        if model_id not in _loaded:
+            file = next((file for file in weights.bundled() if file.id == model_id), None)
+            if file is None:
+                raise UserError(f"The weights {model_id} do not come with the studio")
+            _loaded[model_id] = weights.load(file, self.device)
+        return _loaded[model_id]
+
+
+_loaded: dict[str, Any] = {}
+
+
+def engine(engine_id: str, **params: Any) -> Callable[[], Enhance]:
+    """A system that runs an engine with these parameters on a 32-bit float WAV file."""
+
+    def make() -> Enhance:
+        kind = registry.engine_class(engine_id)
+        chosen = kind.Params(**params)
+
+        def enhance(wave: Wave) -> Wave:
+            with TemporaryDirectory() as folder:
+                return run(kind(), chosen, wave, Path(folder))
+
+        return enhance
+
+    return make
+
+
+def run(one: Any, params: Any, wave: Wave, folder: Path) -> Wave:
+    """Write a wave, let an engine process the file, read its primary output."""
+    source, workspace = folder / "in.wav", folder / "out"
+    workspace.mkdir()
+    soundfile.write(source, wave, RATE, subtype="FLOAT")
+    result = one.run([source], params, BenchJob(workspace))
+    primary = next(output.path for output in result.outputs if output.primary)
+    return np.asarray(soundfile.read(primary, dtype="float32")[0], np.float32)
+
+
+OURS: dict[str, Callable[[], Enhance]] = {
+    "speech.storm, fast": engine("speech.storm", mode="fast"),
+    "speech.storm, natural": engine("speech.storm", mode="natural"),
+    "speech.storm, best": engine("speech.storm", mode="best"),
+    "speech.sgmse": engine("speech.sgmse"),
+}
+DEREVERB: dict[str, Callable[[], Enhance]] = {
+    f"speech.storm, {mode}, both": engine("speech.storm", mode=mode, task="both")
+    for mode in ("fast", "best")
+}
