@@ -84,6 +84,11 @@ class FfmpegSource:
         self._waiting = [whole[count:]] if have > count else []
         return whole[:count]
 
+    @property
+    def index(self) -> int:
+        """Which of the file's streams it is."""
+        return self._stream.index
+
     def restart(self) -> None:
         """Go back to the first sample."""
         self.close()
