@@ -34,7 +34,8 @@ BUNDLED = Path(__file__).resolve().parents[1] / "assets" / "weights"
 _NETWORKS: dict[str, str] = {
     "raw.yond/snrnet": "engines.raw.yond.checkpoint:SPEC",
     "speech.sgmse/ncsnpp": "engines.speech.checkpoint:SGMSE",
-    "speech.storm/small": "engines.speech.small_checkpoint:SPEC",
+    "speech.sgmse/small": "engines.speech.small_checkpoint:SGMSE",
+    "speech.storm/small": "engines.speech.small_checkpoint:STORM",
     "speech.storm/ncsnpp": "engines.speech.checkpoint:STORM",
     "speech.storm/score": "engines.speech.checkpoint:STORM_SCORE",
     "speech.storm/denoiser": "engines.speech.checkpoint:STORM_DENOISER",

@@ -34,7 +34,10 @@ class Example:
 class Mixer:
     """Draws examples of `samples` samples from recordings of speech and noise."""
 
-    def __init__(self, speech: Sounds, noise: Sounds, samples: int, rooms: int = 400) -> None:
+    def __init__(
+        self, speech: Sounds, noise: Sounds, samples: int, rooms: int = 400, dry: float = 0.5
+    ) -> None:
+        self.dry = dry  # share of examples that ask for the room to be removed
         self._voices = list(speech.groups.values())
         seconds = np.array([sum(map(len, waves)) for waves in self._voices], float)
         self._voice_shares = np.sqrt(seconds) / np.sqrt(seconds).sum()
@@ -58,7 +61,7 @@ class Mixer:
         noise = self.noise(random)
         level = rms(heard) if kind >= 0.05 else 0.1
         # A good recording has a little hiss; what else comes in spans the ratios of real life.
-        ratio = random.uniform(40.0, 80.0) if kind > 0.92 else random.uniform(-7.0, 20.0)
+        ratio = random.uniform(40.0, 80.0) if kind > 0.92 else random.uniform(-6.0, 20.0)
         noisy = heard + noise * np.float32(level * 10.0 ** (-ratio / 20.0) / rms(noise))
         if random.random() < 0.06:  # the recorder was set too high
             top = np.quantile(np.abs(noisy), random.uniform(0.97, 0.999)) + 1e-6
@@ -72,9 +75,9 @@ class Mixer:
         self, random: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], bool]:
         """Target, what the microphone hears of the voice, and the task."""
-        dry = random.random() < 0.5
+        dry = random.random() < self.dry
         voice = self.voice(random)
-        if random.random() < 0.65:
+        if random.random() < 0.75:
             return voice, voice, dry
         response = self._rooms[int(random.integers(len(self._rooms)))]
         heard = fftconvolve(voice, response)[: self.samples].astype(np.float32)
@@ -111,7 +114,7 @@ class Mixer:
         kind = random.random()
         if kind < 0.4:
             noise = made(random, self.samples, RATE)
-        elif kind < 0.85:
+        elif kind < 0.9:
             noise = self._recorded(random)
             if random.random() < 0.4:
                 second = made if random.random() < 0.5 else None

@@ -7,8 +7,8 @@ Generative Speech Enhancement", 2024). Spectrograms are complex, (B, 257, T), 16
 sqrt-Hann frames every 256 samples, with moduli raised to 0.5 (`kernels.stft.compress`).
 
 Plain 3x3 convolutions run near a processor's peak, which dual-path recurrent networks of fewer
-operations do not; nothing is normalised, so a chunk's result does not depend on the rest of it
-except through the attention.
+operations do not. Nothing is normalised; what a chunk has in all reaches a point through its
+bins' floors and means and through the attention.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from engines.speech.sde import SBVE
 
 BINS = 257
 BRIDGE = SBVE(k=2.6, c=0.4)
+PREDICTIVE_MAPS = 5  # what a network sees of the noisy spectrogram
+BRIDGE_MAPS = PREDICTIVE_MAPS + 2 * 3
 _MERGE = 2  # neighbouring bins that share a position
 
 
@@ -55,7 +57,7 @@ class SmallUnet(nn.Module):
         self.register_buffer(
             "position", torch.stack([position, (2.0 + position).log() - 0.5]), persistent=False
         )
-        self.stem = nn.Conv2d((features + 2) * _MERGE, first, 3, padding=1)
+        self.stem = nn.Conv2d(stem_inputs(features), first, 3, padding=1)
         self.condition = nn.Sequential(nn.Linear(conditions, 64), nn.SiLU(), nn.Linear(64, 64))
         self.down = nn.ModuleList()
         self.encode = nn.ModuleList()
@@ -99,7 +101,7 @@ class SpeechNet(nn.Module):
 
     def __init__(self, widths: Sequence[int], blocks: Sequence[int]) -> None:
         super().__init__()
-        self.unet = SmallUnet(3, 4, 1, widths, blocks)
+        self.unet = SmallUnet(PREDICTIVE_MAPS, 4, 1, widths, blocks)
         _silence(self.unet.head)
 
     def forward(self, y: Tensor, dry: Tensor) -> Tensor:
@@ -107,7 +109,7 @@ class SpeechNet(nn.Module):
 
         Returns the estimate, shaped like `y`.
         """
-        return mask(self.unet(spectral_maps([y]), dry[:, None]), y)
+        return mask(self.unet(noisy_maps(y), dry[:, None]), y)
 
 
 class BridgeNet(nn.Module):
@@ -119,7 +121,7 @@ class BridgeNet(nn.Module):
 
     def __init__(self, widths: Sequence[int], blocks: Sequence[int]) -> None:
         super().__init__()
-        self.unet = SmallUnet(9, 4, 2, widths, blocks)
+        self.unet = SmallUnet(BRIDGE_MAPS, 4, 2, widths, blocks)
 
     def forward(self, x_t: Tensor, y: Tensor, d: Tensor, t: Tensor) -> Tensor:
         """Args: x_t, y, d (B, 257, T) complex64 compressed: the state at time t (B,) in (0, 1],
@@ -128,7 +130,8 @@ class BridgeNet(nn.Module):
         Returns the estimate of the clean spectrogram, shaped like `y`.
         """
         time = torch.stack([t, t.clamp(min=1e-3).log() / 3.5], dim=1)
-        return mask(self.unet(spectral_maps([y, x_t, d]), time), y)
+        maps = torch.cat([noisy_maps(y), _maps(x_t), _maps(d)], dim=1)
+        return mask(self.unet(maps, time), y)
 
     @torch.no_grad()
     def begin_as(self, predictive: SpeechNet) -> None:
@@ -137,10 +140,11 @@ class BridgeNet(nn.Module):
         for name, value in theirs.items():
             if ours[name].shape == value.shape:
                 ours[name].copy_(value)
-        # Maps enter in pairs of bins: 9 + 2 of ours where it has 3 + 2.
-        stem = torch.zeros_like(ours["stem.weight"]).unflatten(1, (11, _MERGE))
-        known = theirs["stem.weight"].unflatten(1, (5, _MERGE))
-        stem[:, :3], stem[:, 9:] = known[:, :3], known[:, 3:]
+        # Maps enter in pairs of bins: those of y, of the other two, of the position.
+        stem = torch.zeros_like(ours["stem.weight"]).unflatten(1, (-1, _MERGE))
+        known = theirs["stem.weight"].unflatten(1, (-1, _MERGE))
+        seen = PREDICTIVE_MAPS
+        stem[:, :seen], stem[:, -2:] = known[:, :seen], known[:, -2:]
         ours["stem.weight"].copy_(stem.flatten(1, 2))
         ours["condition.0.weight"].zero_()
 
@@ -160,17 +164,27 @@ class SmallStorm(nn.Module):
         self.refiner = BridgeNet(widths, blocks) if refiner else None
 
 
-def spectral_maps(spectra: Sequence[Tensor]) -> Tensor:
-    """[(B, 257, T) complex] -> (B, 3 n, T, 256): real, imaginary and logarithmic modulus of each.
+def noisy_maps(y: Tensor) -> Tensor:
+    """(B, 257, T) complex -> (B, 5, T, 256): `_maps`, and how far each point lies above the floor
+    (tenth percentile) and the mean of its bin over time.
+
+    A network could find steady noise by itself, but learns it far sooner when it is told.
+    """
+    maps = _maps(y)
+    level = maps[:, 2]
+    floor = level.kthvalue(1 + (level.shape[1] - 1) // 10, dim=1, keepdim=True).values
+    above = torch.stack([level - floor, level - level.mean(dim=1, keepdim=True)], dim=1)
+    return torch.cat([maps, above], dim=1)
+
+
+def _maps(spectrum: Tensor) -> Tensor:
+    """(B, 257, T) complex -> (B, 3, T, 256): real, imaginary and logarithmic modulus.
 
     The bin at half the sampling rate takes its neighbour's gain and is not looked at.
     """
-    maps: list[Tensor] = []
-    for spectrum in spectra:
-        part = spectrum[:, :-1].transpose(1, 2)
-        modulus = part.real.square() + part.imag.square()
-        maps += [part.real, part.imag, (modulus + 1e-5).log() / 6.0 + 0.7]
-    return torch.stack(maps, dim=1)
+    part = spectrum[:, :-1].transpose(1, 2)
+    power = part.real.square() + part.imag.square()
+    return torch.stack([part.real, part.imag, (power + 1e-5).log() / 6.0 + 0.7], dim=1)
 
 
 def mask(maps: Tensor, y: Tensor) -> Tensor:
@@ -188,20 +202,24 @@ def mask(maps: Tensor, y: Tensor) -> Tensor:
 
 
 class _Block(nn.Module):
-    """Residual block of two 3x3 convolutions, steered between them."""
+    """Residual block of two 3x3 convolutions; between them it is steered, and told what every
+    frequency is like on average over time, which is how steady noise shows.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(width, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 3, padding=1)
+        self.steady = nn.Conv2d(width, width, 1)
         self.steer = nn.Linear(64, 2 * width)
-        _silence(self.second)
-        _silence(self.steer)
+        for layer in (self.second, self.steady, self.steer):
+            _silence(layer)
 
     def forward(self, x: Tensor, steer: Tensor) -> Tensor:
         scale, shift = self.steer(steer)[:, :, None, None].chunk(2, dim=1)
         inner = self.first(functional.leaky_relu(x, 0.1))
-        inner = inner * (1.0 + scale) + shift
+        steady = self.steady(inner.mean(dim=2, keepdim=True))
+        inner = inner * (1.0 + scale) + (shift + steady)
         return x + self.second(functional.leaky_relu(inner, 0.1))
 
 
@@ -224,6 +242,11 @@ class _Attention(nn.Module):
         mixed = functional.scaled_dot_product_attention(query, key, value)
         mixed = self.out(mixed.transpose(1, 2).reshape(batch, frames * bins, width))
         return x + mixed.reshape(batch, frames, bins, width).permute(0, 3, 1, 2)
+
+
+def stem_inputs(features: int) -> int:
+    """Channels of a network's first convolution: its maps and two of position, bins in pairs."""
+    return (features + 2) * _MERGE
 
 
 def _silence(layer: nn.Module) -> None:

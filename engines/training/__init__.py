@@ -16,7 +16,8 @@ from engines.training.loop import Recipe, Report, train
 _RECIPES: dict[str, str] = {
     "yond-snrnet-small": "engines.raw.yond.train:small",
     "storm-small-predictive": "engines.speech.train:predictive",
-    "storm-small": "engines.speech.train_bridge:small",
+    "storm-small": "engines.speech.train_bridge:storm",
+    "sgmse-small": "engines.speech.train_bridge:sgmse",
 }
 
 

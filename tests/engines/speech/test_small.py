@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from engines.speech.small import BINS, SmallStorm, mask
-from engines.speech.small_checkpoint import SPEC
+from engines.speech.small import BINS, BridgeNet, SmallStorm, mask
+from engines.speech.small_checkpoint import SGMSE, STORM
 
 WIDTHS, BLOCKS = (4, 8, 8), (1, 2, 1)
 
@@ -74,10 +74,21 @@ def test_the_gain_is_bounded_and_the_last_bin_takes_its_neighbours() -> None:
 def test_a_file_is_recognised_by_its_shapes(refiner: bool) -> None:
     network = SmallStorm(WIDTHS, BLOCKS, refiner=refiner)
     shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    found = SPEC.detect(shapes)
+    found = STORM.detect(shapes)
+    assert found is not None
     assert found == {"widths": list(WIDTHS), "blocks": list(BLOCKS), "refiner": refiner}
-    SPEC.build(found).load_state_dict(network.state_dict())
+    STORM.build(found).load_state_dict(network.state_dict())
+
+
+def test_the_bridge_alone_is_a_file_of_its_own() -> None:
+    network = BridgeNet(WIDTHS, BLOCKS)
+    shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    found = SGMSE.detect(shapes)
+    assert found is not None
+    assert found == {"widths": list(WIDTHS), "blocks": list(BLOCKS)}
+    SGMSE.build(found).load_state_dict(network.state_dict())
+    assert STORM.detect(shapes) is None
 
 
 def test_another_network_is_not_taken_for_it() -> None:
-    assert SPEC.detect({"conv_in.weight": (16, 4, 3, 3)}) is None
+    assert STORM.detect({"conv_in.weight": (16, 4, 3, 3)}) is None

@@ -11,9 +11,9 @@ import soundfile
 from numpy.typing import NDArray
 
 from engines.base import UserError
-from engines.speech.small import SmallStorm
+from engines.speech.small import BridgeNet, SmallStorm
 from engines.speech.train import PredictiveRecipe, speech_loss
-from engines.speech.train_bridge import BridgeRecipe
+from engines.speech.train_bridge import BridgeRecipe, SgmseRecipe
 from engines.training.loop import train
 from engines.training.sounds import RATE, noise, read_mono, speech
 from engines.weights import load, read_model
@@ -86,7 +86,7 @@ def test_what_is_reserved_for_measuring_is_never_read(tmp_path: Path) -> None:
     assert len(noise(tmp_path / "cache", data).groups["fan"]) == 3
 
 
-def test_both_recipes_run_one_after_the_other(tmp_path: Path) -> None:
+def test_the_recipes_run_one_after_the_other(tmp_path: Path) -> None:
     data = _folder(tmp_path / "mine")
     first = PredictiveRecipe("first", "first", **SIZE)  # type: ignore[arg-type]
     first.config = replace(first.config, steps=3)
@@ -101,6 +101,10 @@ def test_both_recipes_run_one_after_the_other(tmp_path: Path) -> None:
     assert isinstance(network, SmallStorm)
     assert network.refiner is not None
     assert np.isfinite(list(two.figures.values())).all()
+    third = SgmseRecipe("third", "third", second, note="a test")
+    third.config = replace(third.config, steps=1)
+    three = train(third, folder=tmp_path, data=data)
+    assert isinstance(load(read_model(three.weights, "mine", "yours"), "cpu").network, BridgeNet)
     # The predictor is frozen while the refiner learns.
     begun = load(read_model(one.weights, "mine", "yours"), "cpu").network
     ours = network.denoiser.state_dict()
