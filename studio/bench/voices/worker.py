@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -13,7 +14,8 @@ import numpy as np
 
 from engines.base import UserError
 from studio.bench.voices.measures import RATE, Wave
-from studio.bench.voices.systems import BY_HAND, SYSTEMS
+from studio.bench.voices.ours import STEPS
+from studio.bench.voices.systems import PACKAGES, SYSTEMS
 from studio.jobs.peak import forget_peak, peak_mb
 
 
@@ -38,7 +40,7 @@ def work(name: str, clips: Mapping[str, Wave], minute: Wave) -> Work:
     """Run the system called `name` in this process.
 
     Args:
-        name: key of `SYSTEMS`.
+        name: key of `SYSTEMS` or `STEPS`.
         clips: number of a clip -> [N] float32 at 16 kHz.
         minute: what time and memory are measured on.
 
@@ -46,10 +48,12 @@ def work(name: str, clips: Mapping[str, Wave], minute: Wave) -> Work:
         UserError: a package or the weights that it needs are not here.
     """
     try:
-        enhance = SYSTEMS[name]()
+        enhance = {**SYSTEMS, **STEPS}[name]()
     except ImportError as error:
-        package = BY_HAND.get(name) or (error.name or "?").replace("_", "-")
-        raise UserError(f"needs {package}; pip install --no-deps {package}") from error
+        package = PACKAGES.get(name, error.name)
+        raise UserError(
+            f"it needs {package}; install it: {sys.executable} -m pip install --no-deps {package}"
+        ) from error
     enhance(minute[: 4 * RATE])
     forget_peak()
     begun, used = time.perf_counter(), time.process_time()
@@ -73,4 +77,4 @@ def alone(name: str, clips: Mapping[str, Wave], minute: Wave) -> Work:
         try:
             return pool.submit(work, name, clips, minute).result()
         except BrokenProcessPool as error:
-            raise UserError("ended its process; it may not fit this machine") from error
+            raise UserError("it ended its process; it may not fit this machine") from error
