@@ -19,7 +19,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from engines import registry
+from engines.speech.params import StormParams
 from studio.bench.speech import packages
 from studio.bench.voices import sets
 from studio.bench.voices.measures import RATE, Wave, mean, si_sdr
@@ -92,7 +92,7 @@ def seams(mode: str, length: int) -> tuple[list[int], int]:
     from engines.speech.choose import choose
     from engines.speech.chunks import ChunkPlan
 
-    params = registry.engine_class(_ENGINE).Params(mode=mode)
+    params = StormParams.model_validate({"mode": mode})
     job = BenchJob(Path())
     model = choose(job.load(params.weights), params, job.device)
     cut = model.cut
