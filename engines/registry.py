@@ -13,6 +13,8 @@ from engines.base import Engine, UserError
 
 _BUILT_IN: dict[str, str] = {
     "raw.yond": "engines.raw.yond.engine:YondEngine",
+    "speech.storm": "engines.speech.storm:StormEngine",
+    "speech.sgmse": "engines.speech.sgmse:SgmseEngine",
 }
 _added: dict[str, str] = {}
 

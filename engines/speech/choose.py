@@ -5,7 +5,8 @@
 | small StoRM | estimate | estimate, bridge of 5 steps | estimate, bridge of 10 |
 | StoRM | estimate | estimate, 9 steps from t = 0.5 | estimate, the authors' sampler |
 | SGMSE+, score | 5 steps from t = 0.5 | 10 steps from t = 0.5 | the authors' sampler |
-| SGMSE+, bridge | 1 step | 5 steps | the authors' number of steps |
+| SGMSE+, bridge | 2 steps | 5 steps | the authors' number of steps |
+| small SGMSE+ | 2 steps | 5 steps | 10 steps |
 
 The warm start at t = 0.5 and the ancestral predictor are what makes few steps of a score model
 usable: at full noise they would have to cross too much of the diffusion at once.
@@ -33,13 +34,13 @@ from engines.speech.samplers import (
 )
 from engines.speech.sde import OUVE, SBVE
 from engines.speech.settings import Sampling, Signal
-from engines.speech.small import SmallStorm, SpeechNet
+from engines.speech.small import BRIDGE, BridgeNet, SmallStorm, SpeechNet
 from engines.weights import LoadedModel
 from kernels.stft import Stft, compress, expand
 
 _WARM = 0.5  # time of the warm start
-_SMALL_STEPS = {"natural": 5, "best": 10}
-_SMALL_TRANSFORM = Transform(Stft(512, 256, "sqrt-hann"), "exponent", 0.5, 0.13)
+_SMALL_STEPS = {"fast": 2, "natural": 5, "best": 10}
+SMALL_TRANSFORM = Transform(Stft(512, 256, "sqrt-hann"), "exponent", 0.5, 0.13)
 _SMALL_FRAMES = 640  # 10.2 s; a multiple of the small networks' stride
 _OFFICIAL_FRAMES = 512  # 4.1 s: twice what they were trained on
 _CPU_ROWS, _GPU_ROWS = 2, 8  # chunks at once: both cores are busy, memory stays small
@@ -56,6 +57,8 @@ def choose(loaded: LoadedModel, params: SpeechParams, device: str) -> SpectralMo
     network, name = loaded.network, loaded.file.id
     if isinstance(network, SmallStorm):
         return _small(network, params, device, name)
+    if isinstance(network, BridgeNet):
+        return _small_sgmse(network, params, device, name)
     if isinstance(network, Storm):
         return _storm(network, params, device, name)
     if isinstance(network, Sgmse):
@@ -64,38 +67,54 @@ def choose(loaded: LoadedModel, params: SpeechParams, device: str) -> SpectralMo
 
 
 def _small(network: SmallStorm, params: SpeechParams, device: str, name: str) -> SpectralModel:
-    refiner, steps = network.refiner, 0
-    sample: Sample | None = None
-    if params.mode != "fast":
-        if refiner is None:
-            raise UserError(f"The weights {name} predict only; choose the mode Fast")
-        if params.task == "dereverb":
-            raise UserError("Only Fast takes out the room and leaves the noise; choose both")
-        steps = params.steps or _SMALL_STEPS[params.mode]
-        kind = _bridge_kind(params, name)
+    predict = partial(_small_estimate, network.denoiser, params.task)
+    if params.mode == "fast":
+        return _small_model(params, device, predict, None, 0)
+    if network.refiner is None:
+        raise UserError(f"The weights {name} predict only; choose the mode Fast")
+    if params.task == "dereverb":
+        raise UserError("Only Fast takes out the room and leaves the noise; choose both")
+    sample, steps = _small_bridge(network.refiner, params, name)
+    return _small_model(params, device, predict, sample, steps)
 
-        def refine(y: Tensor, d: Tensor, noise: Noise, watch: Watch) -> Tensor:
-            def denoise(x: Tensor, _: Tensor, t: Tensor) -> Tensor:
-                return refiner(x, y, d, t)
 
-            return bridge(
-                denoise, d, SBVE(), steps=steps, kind=kind, noise=noise, check=watch.check,
-                calls=_told(watch),
-            )  # fmt: skip
+def _small_sgmse(network: BridgeNet, params: SpeechParams, device: str, name: str) -> SpectralModel:
+    _check_task(params, "denoise", name)
+    sample, steps = _small_bridge(network, params, name)
+    return _small_model(params, device, None, sample, steps)
 
-        sample = refine
+
+def _small_bridge(network: BridgeNet, params: SpeechParams, name: str) -> tuple[Sample, int]:
+    """The bridge from an estimate, or from the noisy spectrogram where there is none."""
+    steps = (params.steps if params.mode != "fast" else None) or _SMALL_STEPS[params.mode]
+    kind = _bridge_kind(params, name)
+
+    def sample(y: Tensor, d: Tensor, noise: Noise, watch: Watch) -> Tensor:
+        def denoise(x: Tensor, _: Tensor, t: Tensor) -> Tensor:
+            return network(x, y, d, t)
+
+        return bridge(
+            denoise, d, BRIDGE, steps=steps, kind=kind, noise=noise, check=watch.check,
+            calls=_told(watch),
+        )  # fmt: skip
+
+    return sample, steps
+
+
+def _small_model(
+    params: SpeechParams, device: str, predict: Predict | None, sample: Sample | None, calls: int
+) -> SpectralModel:
     return SpectralModel(
         rate=16_000,
-        transform=_SMALL_TRANSFORM,
+        transform=SMALL_TRANSFORM,
         cut=_cut(_SMALL_FRAMES, 32, 16, 256, device),
         device=device,
         field=NoiseField(params.seed),
-        predict=partial(_small_estimate, network.denoiser, params.task),
+        predict=predict,
         sample=sample,
-        sample_calls=steps,
+        sample_calls=calls,
         guarded=params.guard,
         level="percentile",
-        heavy=False,
     )
 
 
@@ -141,7 +160,7 @@ def _sgmse(network: Sgmse, params: SpeechParams, device: str, name: str) -> Spec
     _check_task(params, settings.task, name)
     sde = network.sde
     if isinstance(sde, SBVE):
-        default = {"fast": 1, "natural": 5, "best": settings.sampling.steps}[params.mode]
+        default = {"fast": 2, "natural": 5, "best": settings.sampling.steps}[params.mode]
         calls = (params.steps if params.mode != "fast" else None) or default
         kind = _bridge_kind(params, name)
 
@@ -218,7 +237,6 @@ def _official(
         sample_calls=calls,
         guarded=params.guard,
         level="peak",
-        heavy=True,
     )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ class ChunkPlan:
         length: samples of a chunk where the recording is at least as long.
         margin: samples at each end whose result is not used, except at the recording's own ends.
         fade: samples of the crossfade.
-        least: a shorter recording is filled up to this with silence.
+        least: a shorter recording is filled up to this.
     """
 
     total: int
@@ -78,7 +78,8 @@ class Cutter:
     def push(self, block: Sound, last: bool = False) -> Iterator[tuple[int, Sound]]:
         """Add samples (C, n); yields (number, chunk (C, size)) as they become complete.
 
-        `last`: no more follow; what is missing of the last chunk is silence.
+        `last`: no more follow; what is missing of the last chunk is the sound before, mirrored, so
+        that a network meets no silence that is not there.
         """
         self._kept.append(block)
         self._count += block.shape[1]
@@ -86,7 +87,8 @@ class Cutter:
             end = self._plan.start(self._plan.count - 1) + self._plan.size
             missing = end - self._begin - self._count
             if missing > 0:
-                self._kept.append(np.zeros((block.shape[0], missing), dtype=np.float32))
+                whole = np.concatenate(self._kept, axis=1)
+                self._kept = [np.pad(whole, ((0, 0), (0, missing)), mode="symmetric")]
                 self._count += missing
         while self._next < self._plan.count:
             start = self._plan.start(self._next)

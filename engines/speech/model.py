@@ -133,7 +133,6 @@ class SpectralModel:
         guarded: whether the invention guard limits what `sample` gives.
         level: what of the recording the networks want at 1: its peak, or the 99.9th percentile
             of its moduli.
-        heavy: a processor without a GPU takes many times the recording's length.
     """
 
     rate: int
@@ -146,7 +145,6 @@ class SpectralModel:
     sample_calls: int
     guarded: bool
     level: Level
-    heavy: bool
 
     @property
     def hop(self) -> int:

@@ -143,6 +143,15 @@ class SpeechParams(Params):
         advanced=True,
     )
 
+    weights: str = option(
+        "",
+        title="Weights",
+        description="Networks of this engine, bundled or added under Models",
+        models="speech",
+        max_length=120,
+        advanced=True,
+    )
+
     @model_validator(mode="after")
     def _corrector_has_its_sampler(self) -> SpeechParams:
         if self.sampler in ("ode", "sde") and self.corrector not in (None, "none"):

@@ -119,15 +119,16 @@ class Router:
     def _same_gain(
         self, mid: NDArray[np.float32], clean: NDArray[np.float32], side: Sound
     ) -> Sound:
-        """`side` with the gain that each frequency of `mid` was given, 1 at most."""
+        """`side` with the gain, 1 at most, that each frequency of `mid` was given."""
         rate = self._model.rate
         stft = Stft(rate // 16000 * 512, rate // 16000 * 256, "sqrt-hann")
-        before, after = stft.forward(torch.from_numpy(np.stack([mid, clean]))).abs()
-        gain = ((after + 1e-7) / (before + 1e-7)).clamp(max=1.0)
-        smooth = functional.avg_pool2d(
-            gain[None, None], (3, 3), stride=1, padding=1, count_include_pad=False
-        )[0, 0]
-        spec: Tensor = stft.forward(torch.from_numpy(side)) * smooth
+        power = stft.forward(torch.from_numpy(np.stack([mid, clean]))).abs().square()
+        # Powers are smoothed rather than gains: a weak bin's gain is an accident of its phase.
+        before, after = functional.avg_pool2d(
+            power[:, None], (3, 3), stride=1, padding=1, count_include_pad=False
+        )[:, 0]
+        gain = ((after + 1e-9) / (before + 1e-9)).clamp(max=1.0).sqrt()
+        spec: Tensor = stft.forward(torch.from_numpy(side)) * gain
         return stft.inverse(spec, side.shape[1]).numpy()
 
     def _envelope(self, chunk: Sound) -> NDArray[np.float32]:

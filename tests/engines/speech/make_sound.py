@@ -64,7 +64,6 @@ def model(
         sample_calls=1,
         guarded=False,
         level="percentile",
-        heavy=False,
     )
     return replace(made, **changes)
 
