@@ -123,9 +123,9 @@ class SoundReader:
                 return
 
     def seek(self, sample: int) -> None:
-        """Go to that sample, exactly; backwards, the file is decoded again from its beginning.
+        """Go to that sample, exactly.
 
-        Seeking in compressed sound is not exact in every decoder, so what lies between is decoded.
+        Decoders of lossy sound do not seek exactly, so what lies between is decoded there.
         Beyond the end, the next block is empty.
         """
         if isinstance(self._source, _Libsndfile) and self._source.jump(sample):
@@ -179,18 +179,30 @@ def read_facts(path: Path) -> SoundFacts:
         return reader.facts
 
 
+class _Sequential(soundfile.SoundFile):
+    """Reads on from where libsndfile stands.
+
+    Soundfile seeks to that very place after every read, and decoders of MP3 and Vorbis begin anew
+    then: every block would start with a click.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
 class _Libsndfile:
     """What libsndfile reads."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = soundfile.SoundFile(path)
-        self.notes: list[str] = []
+        self._file = _Sequential(path)
+        self._at = 0
         self._ended = False
+        self.notes: list[str] = []
         try:
             if self._file.frames > 0:  # a header alone may open well
                 self._file.read(1, dtype="float32")
-                self._file.seek(0)
+                self.restart()
             self.facts = self._facts()
         except (soundfile.SoundFileError, OSError, UserError):
             self._file.close()
@@ -200,54 +212,54 @@ class _Libsndfile:
         """See `Source`."""
         if self._ended:
             return np.empty((0, self.facts.channels), np.float32)
-        before = self._file.tell()
         try:
-            return self._decode(count)
+            block = self._decode(count)
         except soundfile.SoundFileError:
-            self._ended = True
-            return self._until_damage(before, count)
+            block = self._until_damage(count)
+        self._at += len(block)
+        return block
 
     def jump(self, sample: int) -> bool:
-        """Seek where it is exact; says whether it did."""
-        if not self._file.seekable() or not 0 <= sample <= self._file.frames or self._ended:
+        """Seek where it is exact, which it is without a lossy codec; says whether it did."""
+        if self.facts.lossy or not 0 <= sample <= self._file.frames:
             return False
         try:
             self._file.seek(sample)
         except soundfile.SoundFileError:
             return False
+        self._at, self._ended = sample, False
         return True
 
     def restart(self) -> None:
         """See `Source`."""
         self._file.close()
-        self._file = soundfile.SoundFile(self._path)
-        self._ended = False
+        self._file = _Sequential(self._path)
+        self._at, self._ended = 0, False
 
     def close(self) -> None:
         """See `Source`."""
         self._file.close()
 
-    def _decode(self, count: int) -> NDArray[np.float32]:
-        block = self._file.read(count, dtype="float32", always_2d=True)
-        order = XIPH_ORDER.get(self._file.channels) if self._file.format == "OGG" else None
-        return np.asarray(block if order is None else block[:, order], dtype=np.float32)
-
-    def _until_damage(self, start: int, count: int) -> NDArray[np.float32]:
-        """What can still be read in small steps before a place where decoding fails."""
-        self.restart()
+    def _until_damage(self, count: int) -> NDArray[np.float32]:
+        """What can still be read, in small steps, before the place where decoding fails."""
         parts: list[NDArray[np.float32]] = [np.empty((0, self.facts.channels), np.float32)]
+        start = self._at
+        self.restart()
         try:
-            self._file.seek(start)
-            while count > 0:
-                part = self._decode(min(count, 64))
-                if not len(part):
-                    break
+            while start > 0:
+                start -= len(self._decode(min(start, 4096))) or start
+            while count > 0 and len(part := self._decode(min(count, 64))):
                 parts.append(part)
                 count -= len(part)
         except soundfile.SoundFileError:
             pass
         self._ended = True
         return np.concatenate(parts)
+
+    def _decode(self, count: int) -> NDArray[np.float32]:
+        block = self._file.read(count, dtype="float32", always_2d=True)
+        order = XIPH_ORDER.get(self._file.channels) if self._file.format == "OGG" else None
+        return np.asarray(block if order is None else block[:, order], dtype=np.float32)
 
     def _facts(self) -> SoundFacts:
         file, path = self._file, self._path
