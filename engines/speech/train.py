@@ -46,7 +46,7 @@ class PredictiveRecipe:
         widths: Sequence[int],
         blocks: Sequence[int],
         batch: int = 8,
-        seconds: float = 2.5,
+        seconds: float = 2.0,
         note: str = "",
         held: int = 16,
     ) -> None:
@@ -57,7 +57,9 @@ class PredictiveRecipe:
         self.batch = batch
         self.held = held  # mixtures of each ratio in a validation
         self.samples = round(seconds * RATE)
-        self.config = TrainConfig(rate=2e-3, average=0.999, weight_decay=1e-4, clip=2.0)
+        self.config = TrainConfig(
+            rate=2.5e-3, average=0.999, weight_decay=1e-4, clip=1.0, half=True
+        )
 
     def network(self) -> nn.Module:
         """A fresh network; see `engines.training.loop.Recipe`."""

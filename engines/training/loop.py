@@ -42,6 +42,7 @@ class TrainConfig:
         warm_up: share of a run in which the rate rises.
         steps: length of a run without a time budget.
         average: decay of the exponential moving average of the weights.
+        half: export weights as float16; they are used in float32 all the same.
         validate_every: seconds between validations.
     """
 
@@ -52,6 +53,7 @@ class TrainConfig:
     average: float = 0.999
     weight_decay: float = 0.0
     clip: float = 1.0
+    half: bool = False
     validate_every: float = 300.0
     seed: int = 1
 
@@ -257,5 +259,8 @@ def _checkpoint(
         "seconds": round(state.seconds),
         "figures": state.figures,
     }
-    save_safetensors(run / f"{recipe.name}.safetensors", state.average.state_dict(), card)
+    weights = state.average.state_dict()
+    if recipe.config.half:
+        weights = {name: value.half() for name, value in weights.items()}
+    save_safetensors(run / f"{recipe.name}.safetensors", weights, card)
     say(", ".join(f"{name} {value}" for name, value in row.items()))
