@@ -22,6 +22,7 @@ Enhance = Callable[[Wave], Wave]
 _FULL = 48_000
 _FRAME = 480  # 10 ms at 48 kHz
 _RNNOISE_LAG = 960  # measured: two frames
+_DEEPFILTERNET_LAG = 1440  # three
 
 
 def noisy() -> Enhance:
@@ -98,7 +99,7 @@ def deepfilternet3() -> Enhance:
             return out
 
         try:
-            return by_frames(wave, frame, 0)
+            return by_frames(wave, frame, _DEEPFILTERNET_LAG)
         finally:
             library.df_free(state)
 
