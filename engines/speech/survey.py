@@ -120,7 +120,7 @@ def survey(blocks: Iterable[Sound], rate: int, name: str, look: Callable[[int], 
         UserError: there is no sample in it.
     """
     total = 0
-    sums = np.zeros(0)
+    sums, about = np.zeros(0), np.zeros((0, 1), np.float32)
     highest, lowest = np.zeros(0), np.zeros(0)
     squares = mid_squares = 0.0
     run = clipped = 0
@@ -131,6 +131,7 @@ def survey(blocks: Iterable[Sound], rate: int, name: str, look: Callable[[int], 
             continue
         if total == 0:
             sums = np.zeros(block.shape[0])
+            about = block.mean(axis=1, keepdims=True)  # near the offset, which is yet unknown
             highest, lowest = np.full(block.shape[0], -np.inf), np.full(block.shape[0], np.inf)
         total += block.shape[1]
         sums += block.sum(axis=1, dtype=np.float64)
@@ -139,7 +140,8 @@ def survey(blocks: Iterable[Sound], rate: int, name: str, look: Callable[[int], 
         squares += float(np.square(block, dtype=np.float64).mean(axis=0).sum())
         mid_squares += float(np.square(block.mean(axis=0), dtype=np.float64).sum())
         loudest = np.abs(block).max(axis=0)
-        histogram += np.bincount(_decade(loudest), minlength=len(histogram))
+        moduli = np.abs(block - about).max(axis=0)
+        histogram += np.bincount(_decade(moduli), minlength=len(histogram))
         more, run = _runs(loudest >= _FULL, run)
         clipped += more
         levels.add(block)
