@@ -105,8 +105,13 @@ def _notes(
     found: Survey, part: Part, model: SpectralModel, params: SpeechParams, cleaner: Cleaner
 ) -> list[str]:
     notes: list[str] = []
+    if part.facts.has_video and not part.whole:
+        notes.append("Only a part was asked for, so the sound comes without the picture")
     if found.silent:
-        return ["There is nothing louder than -80 dBFS in this recording; it was left as it is"]
+        return [
+            *notes,
+            "There is nothing louder than -80 dBFS in this recording; it was left as it is",
+        ]
     if found.clipped > _MANY_CLIPPED:
         notes.append(
             f"{100 * found.clipped:.1f} % of the recording is clipped; that distortion stays"

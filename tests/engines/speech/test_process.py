@@ -22,6 +22,7 @@ from engines.speech.small import SmallStorm
 from engines.speech.storm import StormEngine
 from engines.weights import LoadedModel, ModelFile
 from studio.bench.raw_quality import QuietJob
+from tests.engines.media.make_sound import video
 from tests.engines.speech.make_sound import hiss, voice
 
 FILE = ModelFile(
@@ -341,3 +342,33 @@ def test_progress_rises_to_the_end(tmp_path: Path) -> None:
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0.0, 1.0)
     assert any(text.startswith("cleaning, ") for _, text in job.reports)
+
+
+# films
+
+
+@pytest.mark.parametrize("form", ["same", "flac"])
+def test_a_film_comes_back_with_clean_sound(form: str, tmp_path: Path) -> None:
+    sound = np.stack([voice(2.0, 48_000)] * 2) + hiss(96_000, 0.02)
+    source = video(tmp_path / "holiday.mp4", sound, 48_000, "aac")
+    before = hashlib.sha256(source.read_bytes()).hexdigest()
+    result = run(source, format=form, removed=True)
+    assert hashlib.sha256(source.read_bytes()).hexdigest() == before
+    names = [output.path.name for output in result.outputs]
+    more = ["holiday-clean.flac"] if form == "flac" else []
+    assert names[:-1] == ["holiday-clean.mp4", *more]
+    assert result.outputs[0].kind == "video"
+    assert [output.primary for output in result.outputs] == [True] + [False] * (len(names) - 1)
+    noisy, clean = read(source), read(result.outputs[0].path)
+    assert clean.shape == noisy.shape
+    assert 0.1 < float(clean.std() / noisy.std()) < 0.6
+    assert not list((tmp_path / "workspace").glob("*.film*"))
+
+
+def test_a_part_of_a_film_is_sound_alone(tmp_path: Path) -> None:
+    sound = np.stack([voice(2.0, 48_000)] * 2)
+    source = video(tmp_path / "holiday.mp4", sound, 48_000, "aac")
+    result = run(source, network(), start=0.5, length=1.0)
+    assert [output.kind for output in result.outputs] == ["audio"]
+    assert read(result.outputs[0].path).shape[1] >= 48_000
+    assert any("picture" in note for note in result.notes)
