@@ -27,6 +27,7 @@ _Key = tuple[str, int, int]
 
 _KEPT = 5000  # files
 _PATIENCE = 30.0  # seconds for one file
+_FIRST = 90.0  # more for a process's first one: it loads its libraries
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class _Process:
         self._context = multiprocessing.get_context("spawn")
         self._process: Any = None
         self._pipe: Any = None
+        self._first = True
 
     def read(self, path: Path) -> Look:
         process = self._process
@@ -90,7 +92,8 @@ class _Process:
             process = self._start()
         try:
             self._pipe.send(path)
-            if self._pipe.poll(_PATIENCE):
+            if self._pipe.poll(_PATIENCE + (_FIRST if self._first else 0.0)):
+                self._first = False
                 return self._pipe.recv()
         except (EOFError, OSError):
             pass
@@ -99,6 +102,7 @@ class _Process:
         return Look(problem=f"{path.name} cannot be read; copy it again, or remove it")
 
     def _start(self) -> Any:
+        self._first = True
         self._pipe, theirs = self._context.Pipe()
         self._process = self._context.Process(
             target=_serve, args=(theirs, self._read, list(sys.path)), daemon=True,

@@ -122,9 +122,12 @@ class CrashEngine:
 
 
 class SoundParams(Params):
-    """How much to leave."""
+    """How much to leave, and how long to take."""
 
     share: float = option(0.25, title="Share", description="What is left of it", ge=0.0, le=1.0)
+    linger: float = option(
+        0.0, title="Linger", description="How long to take", unit="s", ge=0.0, le=60.0
+    )
 
 
 class SoundEngine:
@@ -143,6 +146,7 @@ class SoundEngine:
         """See `engines.base.Engine.run`."""
         import numpy
 
+        _linger(params.linger, job)
         with wave.open(str(inputs[0])) as sound:
             rate, channels = sound.getframerate(), sound.getnchannels()
             before = numpy.frombuffer(sound.readframes(sound.getnframes()), "<i2") / 32768

@@ -20,6 +20,16 @@ _HEADLINE = {
     "loudness_before": "Loudness before",
     "loudness_after": "Loudness after",
 }
+_NAMES = {
+    "loudness_removed": "loudness of what was removed",
+    "snr_before": "signal-to-noise ratio before",
+    "snr_after": "signal-to-noise ratio after",
+    "clipped_before": "clipped before",
+    "limited": "peaks turned down",
+    "seconds_of_sound": "length",
+    "real_time_factor": "time taken, by length",
+    "agreement": "agreement with Fast",
+}
 _LITTLE, _MUCH = 3.0, 25.0  # dB
 
 
@@ -65,7 +75,11 @@ class SpeechTab(MethodTab):
         if not headline:
             return plain_reading(measurements)
         removed = measurements.get("noise_removed")
-        rest = {name: value for name, value in measurements.items() if name not in _HEADLINE}
+        rest = {
+            _NAMES.get(name, name): value
+            for name, value in measurements.items()
+            if name not in _HEADLINE
+        }
         return Reading(
             "What was removed",
             headline,

@@ -7,30 +7,19 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy
 import pytest
 import rawpy
 import torch
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import expect
 
 from engines.raw.yond.arch import GuidedResUnet
 from tests.browser.served import Served
-from tests.browser.visitor import PATIENCE, Visitor
+from tests.browser.visitor import NEEDS_CHROMIUM, Come, Visitor
 
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome")
-     if (found := shutil.which(name))), None,
-)  # fmt: skip
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        CHROMIUM is None,
-        reason="no Chromium was found; install one (Debian: apt-get install chromium)",
-    ),
-]
+pytestmark = NEEDS_CHROMIUM
 RAW = Path(__file__).parents[1] / "data" / "raw"
 CHART, SMALL = RAW / "colorchart.dng", RAW / "P003908.KDC"
 
@@ -41,44 +30,6 @@ DRAWN = """(compare, side) => {
   return { own: [image.naturalWidth, image.naturalHeight], width: box.width, left: box.left,
     top: box.top, clip: compare.shadowRoot.querySelector(`.${side}`).style.clipPath };
 }"""
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking",
-                  "--no-first-run"],
-        )  # fmt: skip
-        expect.set_options(timeout=PATIENCE)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    served = Served(tmp_path_factory.mktemp("served") / "home")
-    served.start()
-    yield served
-    served.stop()
-
-
-Come = Callable[..., Visitor]
-
-
-@pytest.fixture
-def come(chromium: Browser, served: Served) -> Iterator[Come]:
-    """Visitors, by default at the server of all tests; at the end nothing may have gone wrong."""
-    visitors: list[Visitor] = []
-
-    def come(at: Served = served) -> Visitor:
-        visitors.append(Visitor(chromium, at))
-        return visitors[-1]
-
-    yield come
-    for visitor in visitors:
-        visitor.close()
 
 
 @pytest.fixture

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
 from playwright.sync_api import Browser, Locator, Page, Request, Response, expect
 
 from tests.browser.served import Served
 
 PATIENCE = 60_000  # milliseconds, for a machine that has other things to do
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome")
+     if (found := shutil.which(name))), None,
+)  # fmt: skip
+NEEDS_CHROMIUM = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        CHROMIUM is None,
+        reason="no Chromium was found; install one (Debian: apt-get install chromium)",
+    ),
+]
 # Said by Gradio's own upload code each time; it means nothing.
 _GRADIO = {"Method not implemented."}
 
@@ -167,3 +180,6 @@ class Visitor:
         """Leave; nothing may have gone wrong on the way."""
         self.context.close()
         assert not self.complaints, self.complaints
+
+
+Come = Callable[..., Visitor]

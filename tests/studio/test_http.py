@@ -19,6 +19,7 @@ from engines import registry
 from studio.app import free_port, open_page
 from studio.config import Settings
 from studio.http import COOKIE, visitor_token
+from studio.inbox import Inbox
 from studio.jobs.service import Studio
 from studio.jobs.views import ArtifactView, JobView
 from tests.studio.jobs import engines
@@ -221,7 +222,8 @@ def test_one_visitor_gets_nothing_of_anothers(shared: Page, text: Path) -> None:
     ann, ben = shared.visitor(), shared.visitor()
     _token(ben)
     job = shared.run(_token(ann), text, "b" * 32)
-    files = [*job.inputs, *job.outputs, *job.figures, *job.comparisons[0], job.thumbnail]
+    files = [*job.inputs, *job.outputs, *job.figures, *job.comparisons[0], *job.tracks[0],
+             job.thumbnail]  # fmt: skip
     urls = [_url(file) for file in files if file is not None]
     urls += [f"/studio/zip/job/{job.id}", f"/studio/zip/batch/{'b' * 32}"]
     unknown = ben.get(f"/studio/file/{'0' * 32}/a.txt")
@@ -235,6 +237,47 @@ def test_one_visitor_gets_nothing_of_anothers(shared: Page, text: Path) -> None:
             told = {name for name in answer.headers if name != "set-cookie"}
             assert told == {name for name in unknown.headers if name != "set-cookie"}
     assert ann.get(f"/studio/file/{job.outputs[0].id}/another.name").status_code == 404
+
+
+def test_sounds_are_played_in_the_page_and_in_ranges(local: Page, text: Path) -> None:
+    job, me = local.run("local", text), local.visitor()
+    types = {".flac": "audio/flac", ".mp3": "audio/mpeg"}
+    for sound, _ in job.tracks:
+        part = me.get(_url(sound), headers={"Range": "bytes=0-3"})
+        assert part.content == sound.path.read_bytes()[:4]
+        assert part.headers["content-type"] == types[sound.path.suffix]
+        assert part.headers["content-disposition"].startswith("inline")
+
+
+def test_chosen_sounds_can_be_listened_to_by_who_chose_them(shared: Page, tmp_path: Path) -> None:
+    ann, ben = shared.visitor(), shared.visitor()
+    owner, _ = _token(ann), _token(ben)
+    session, inbox = shared.studio.open_session(owner).id, Inbox(shared.studio.settings.uploads)
+    content = {"a song.mp3": b"ID3 and more", "page.html": b"<script>alert(1)</script>"}
+    for name, data in content.items():
+        (tmp_path / name).write_bytes(data)
+    inbox.add_uploads(session, "speech", [tmp_path / name for name in content])
+    song, page = inbox.files(session, "speech")
+
+    def address(key: str, name: str, tab: str = "speech", of: str = session) -> str:
+        return f"/studio/chosen/{of}/{tab}/{key}/{quote(name)}"
+
+    part = ann.get(address(song.key, "a song.mp3"), headers={"Range": "bytes=4-6"})
+    assert (part.status_code, part.content) == (206, b"and")
+    assert part.headers["content-type"] == "audio/mpeg"
+    bens = shared.studio.open_session(_token(ben)).id
+    for visitor, url in (
+        (ben, address(song.key, "a song.mp3")),
+        (ben, address(song.key, "a song.mp3", of=bens)),
+        (ann, address(song.key, "a song.mp3", tab="../speech")),
+        (ann, address(song.key, "a song.mp3", tab="demo")),
+        (ann, address("0" * 16, "a song.mp3")),
+        (ann, address(page.key, "page.html")),
+        (ann, address(page.key, "page.mp3")),  # the page under a sound's name
+    ):
+        answer = visitor.get(url)
+        assert answer.status_code == 404, url
+        assert b"script" not in answer.content
 
 
 def test_events_of_the_page_answer_for_ones_own_things_alone(shared: Page, text: Path) -> None:

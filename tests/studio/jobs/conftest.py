@@ -77,6 +77,6 @@ def assert_tidy(studio: Studio, jobs: list[JobView], *folders: Path) -> None:
 
 
 def _results(job: JobView) -> list[ArtifactView]:
-    pairs = [file for pair in job.comparisons for file in pair]
+    pairs = [file for pair in (*job.comparisons, *job.tracks) for file in pair]
     thumbnail = [job.thumbnail] if job.thumbnail else []
     return [*job.outputs, *job.figures, *pairs, *thumbnail]

@@ -20,6 +20,7 @@ from engines.base import (
     Output,
     Params,
     Result,
+    Track,
     option,
 )
 
@@ -100,13 +101,18 @@ class BigEngine(_Demo):
         content = inputs[0].read_bytes().ljust(params.kilobytes * 1024, b".")
         outputs = [job.workspace / f"{inputs[0].stem}.{n}.bin" for n in range(params.times)]
         rest = [job.workspace / name for name in ("figure.png", "before.png", "after.png", "t.jpg")]
-        for path in [*outputs, *rest, job.workspace / "not declared.tmp"]:
+        heard = [job.workspace / name for name in ("one.flac", "one.png", "two.mp3", "two.png")]
+        for path in [*outputs, *rest, *heard, job.workspace / "not declared.tmp"]:
             path.write_bytes(content + path.name.encode())
         job.check_cancelled()
         return Result(
             outputs=[Output(path, "document", path.name, path is outputs[0]) for path in outputs],
             figures=[Figure(rest[0], "a figure", "a line that rises")],
             comparisons=[Comparison(rest[1], rest[2], "image", "the same twice")],
+            tracks=[
+                Track(heard[0], heard[1], "One", -23.0, [(1000.0, 0.5)]),
+                Track(heard[2], heard[3], "Two", float("-inf")),
+            ],
             thumbnail=rest[3],
             measurements={
                 "size": Measurement(len(content), "B"), "nothing": Measurement(float("nan")),

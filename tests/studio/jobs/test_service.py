@@ -57,14 +57,17 @@ def test_every_input_and_output_is_hashed_and_no_input_is_changed(
         assert (taken.path, taken.sha256, taken.bytes) == (
             path, sha256_of(path), path.stat().st_size,
         )  # fmt: skip
-        made = [*job.outputs, *job.figures, *job.comparisons[0], job.thumbnail]
-        assert len(made) == 6
+        made = [*job.outputs, *job.figures, *job.comparisons[0], *job.tracks[1], job.thumbnail]
+        assert len(made) == 8
         for file in made:
             assert file is not None
             assert (file.sha256, file.bytes) == (sha256_of(file.path), file.path.stat().st_size)
         assert [file.path.parent for file in job.outputs] == [tmp_path / "out"] * 2
         assert [file.primary for file in job.outputs] == [True, False]
         assert job.figures[0].facts["alt"] == "a line that rises"
+        heard, seen = zip(*job.tracks, strict=True)
+        assert [sound.facts["loudness"] for sound in heard] == [-23.0, None]  # silence has none
+        assert [picture.facts["marks"] for picture in seen] == [[[1000.0, 0.5]], []]
         assert list(job.measurements) == ["size", "peak_mb"]  # what is no number is not recorded
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in inputs} == before
     assert_tidy(studio, jobs, tmp_path / "out")
