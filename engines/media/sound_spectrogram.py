@@ -125,7 +125,7 @@ class SpectrogramPicture:
         self._begin += drop
 
     def _level(self) -> NDArray[np.float64]:
-        """(columns, rows) in dB; a sine at full scale is about 0 at its frequency."""
+        """(columns, rows) in dB; a sine at full scale is 0, less in a row wider than a bin."""
         full = (float(self._window.sum()) / 2) ** 2
         power = self._power / (self._looks * full)
         return 10 * np.log10(np.maximum(power, 10 ** (_FLOOR / 10)))

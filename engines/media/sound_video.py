@@ -243,7 +243,8 @@ class _Track:
         bits = {"s16": 16, "s32": 24}.get(self._form.removesuffix("p"))
         self._quantise = Quantiser(bits) if bits else None
         self._start = round(old.start * self._rate)
-        if muxer == "avi" and encoder == "libmp3lame":
+        if muxer == "avi" and encoder == "libmp3lame":  # else it would move the picture
+            self._start += _AVI_DELAY
             reader.read(round(_AVI_DELAY * rate / self._rate))
         self._given = 0
         self._ended = False

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import struct
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -16,6 +19,15 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 Wave = NDArray[np.float32]
+
+
+class FullDisk(io.FileIO):
+    """A file on a disk with 3000 bytes left."""
+
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > 3000:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(data)
 
 
 def sweep(rate: int, channels: int = 1, seconds: float = 1.0, level: float = 0.3) -> Wave:
