@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from errno import EDQUOT, EFBIG, ENOSPC
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -116,8 +117,9 @@ def replace_sound(
             os.fsync(file.fileno())
         os.replace(partial, out)
     except (FFmpegError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno in (28, 122, 27):
-            raise
+        full = _full_disk(error)
+        if full is not None:
+            raise full from error
         raise UserError(
             f"The new sound could not be put beside the picture of {video.name}; use the sound "
             "file instead"
@@ -125,6 +127,15 @@ def replace_sound(
     finally:
         partial.unlink(missing_ok=True)
     return tuple(job.notes)
+
+
+def _full_disk(error: BaseException | None) -> OSError | None:
+    """What the system said, where that lies behind what PyAV says."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT, EFBIG):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 class _Remux:
