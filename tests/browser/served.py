@@ -8,8 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from studio.app import free_port
-
 ROOT = Path(__file__).parents[2]
 
 
@@ -17,6 +15,8 @@ class Served:
     """Starts, ends and kills the studio of one home; it is at the same address each time."""
 
     def __init__(self, home: Path, *, shared: bool = False) -> None:
+        from studio.app import free_port  # brings Gradio; worker and reader import this module too
+
         self.home = home
         self.port = free_port("127.0.0.1", 20000 + os.getpid() % 20000)
         self.address = f"http://127.0.0.1:{self.port}/"
