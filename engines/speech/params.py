@@ -88,7 +88,7 @@ class SpeechParams(Params):
         description="Process from here on",
         unit="s",
         ge=0.0,
-        le=1_000_000.0,
+        lt=1_000_000.0,
         advanced=True,
     )
     length: float | None = option(
