@@ -64,6 +64,10 @@ def compare(
         mixtures: the clips.
         minute: what time and memory are measured on.
         systems: keys of `SYSTEMS` or `STEPS`.
+
+    Raises:
+        UserError: none of the systems can run here.
+        ImportError: a measure is not installed.
     """
     judged: dict[str, list[Judged | None]] = {}
     costs: list[dict[str, Any]] = []
@@ -83,6 +87,8 @@ def compare(
             for number, row in zip(wanted, pool.map(judge, pairs, chunksize=4), strict=True):
                 judged[name][number] = row
             costs.append(_cost(name, done, late, mixtures))
+    if not judged:
+        raise UserError("None of these systems can run here; what each of them lacks is said above")
     return [*table.rows(mixtures, judged), *costs]
 
 

@@ -14,12 +14,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import soxr
+from scipy.signal import resample_poly
 
 from studio.bench.voices.measures import RATE, Wave
 
 Enhance = Callable[[Wave], Wave]
-_FULL = 48_000
 _FRAME = 480  # 10 ms at 48 kHz
 _RNNOISE_LAG = 960  # measured: two frames
 _DEEPFILTERNET_LAG = 1440  # three
@@ -130,12 +129,13 @@ def _library(package: str, name: str) -> Path:
 
 def by_frames(wave: Wave, frame: Callable[[Wave], Wave], lag: int) -> Wave:
     """Run a 48 kHz frame-by-frame system over a wave at 16 kHz; `lag` is at 48 kHz."""
-    full = soxr.resample(wave, RATE, _FULL, "VHQ").astype(np.float32)
+    # A steeper filter leaves nothing over 8 kHz, and DeepFilterNet3 then does worse by 0.1 PESQ
+    full = resample_poly(wave, 3, 1).astype(np.float32)
     frames = -(-(len(full) + lag) // _FRAME)
     padded = np.zeros(frames * _FRAME, dtype=np.float32)
     padded[: len(full)] = full
     done = np.concatenate([frame(part) for part in padded.reshape(frames, _FRAME)])
-    back = soxr.resample(done[lag : lag + len(full)], _FULL, RATE, "VHQ")
+    back = resample_poly(done[lag : lag + len(full)], 1, 3)
     return fit(back, wave)
 
 

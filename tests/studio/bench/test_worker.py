@@ -67,6 +67,13 @@ def test_a_lag_is_taken_out_before_judging_and_told(
     assert "absent is left out: it needs no_such_module" in capsys.readouterr().err
 
 
+def test_nothing_to_compare_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(worker.SYSTEMS, "absent", absent)
+    monkeypatch.setattr(speech, "alone", worker.work)
+    with pytest.raises(UserError, match="None of these systems"):
+        speech.compare([], tone(), ["absent"])
+
+
 def test_an_error_at_a_join_is_measured_against_what_is_around() -> None:
     error = np.full(10 * RATE, 0.01, np.float32)
     assert speech_long.excess(error, 5 * RATE, 1600) == pytest.approx(0.0, abs=1e-3)
