@@ -17,7 +17,7 @@ from engines.media.sound_write import SoundWriter
 from engines.speech.chunks import Sound
 
 _LONG = 300.0  # seconds from which on MP3 is written, so that a page can load it
-_BIT_RATE = 64_000  # a channel
+_LONG_RATE, _BIT_RATE = 32_000, 64_000
 _RATES = (16_000, 22_050, 24_000, 32_000, 44_100, 48_000)  # that every browser plays
 
 
@@ -25,7 +25,8 @@ class TrackFile:
     """Writes a track, its loudness and its spectrogram as the samples come.
 
     A context manager that removes an unfinished file. More than two channels are mixed to one,
-    rates that a browser may not play become 48 kHz.
+    rates that a browser may not play become 48 kHz. Long ones are mono MP3 at 32 kHz: coding three
+    of them in full would take longer than cleaning the recording.
     """
 
     def __init__(
@@ -33,14 +34,14 @@ class TrackFile:
     ) -> None:
         """`stem`: of sound and picture; `samples` of each channel will be written at `rate` Hz."""
         self._stem, self._label = stem, label
-        self._mix = channels > 2
+        long = samples > _LONG * rate
+        self._mix = channels > 2 or long
         self._channels = 1 if self._mix else channels
         played = rate if rate in _RATES else 48_000
-        form = (
-            SoundFormat("MP3", "MPEG_LAYER_III", _BIT_RATE * self._channels)
-            if samples > _LONG * rate
-            else SoundFormat("FLAC", "PCM_16")
-        )
+        form = SoundFormat("FLAC", "PCM_16")
+        if long:
+            played = min(played, _LONG_RATE)
+            form = SoundFormat("MP3", "MPEG_LAYER_III", _BIT_RATE)
         self._resampler = Resampler(rate, played, self._channels)
         self._path = stem.with_name(stem.name + form.suffix)
         length = resampled_length(samples, rate, played)

@@ -285,7 +285,21 @@ def test_ambience_is_kept_between_the_words(tmp_path: Path) -> None:
     assert float(kept[pause].std()) == pytest.approx(0.5 * float(was), rel=0.1)
 
 
-# modes, seeds, cancelling, memory
+@pytest.mark.parametrize("rate", [11_025, 22_050, 48_000, 96_000])
+def test_tracks_of_long_recordings_are_small(
+    rate: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engines.speech.tracks._LONG", 1.0)
+    sound = np.stack([voice(2.0, rate), voice(2.0, rate, 3)]) + hiss(2 * rate, 0.01)
+    tracks = run(write(tmp_path / "a.wav", sound, rate)).tracks
+    assert {track.sound.suffix for track in tracks} == {".mp3"}
+    lengths = {soundfile.info(track.sound).duration for track in tracks}
+    assert len(lengths) == 1
+    assert lengths.pop() == pytest.approx(2.0, abs=0.1)
+    assert {soundfile.info(track.sound).channels for track in tracks} == {1}
+
+
+# modes, seeds, cancelling
 
 
 def test_natural_and_best_are_the_same_for_a_seed(tmp_path: Path) -> None:
