@@ -49,7 +49,8 @@ def option(
         description: one line of help, without a full stop at its end.
         unit: physical unit shown beside the value, such as "DN" or "EV".
         advanced: shown under "Advanced" rather than among the essential options.
-        models: id of a network (`engines.weights`); the value is then the id of one of its models.
+        models: id of a network (`engines.weights`), or of the engine whose networks it may be; the
+            value is then the id of one of their models.
         **constraints: pydantic bounds (`ge`, `le`, `max_length`, ...).
     """
     extra = {"unit": unit, "advanced": advanced, "models": models}

@@ -23,7 +23,7 @@ Kind = Literal["slider", "number", "switch", "choice", "choices", "text", "lines
 ModelChoices = Callable[[str], Sequence[tuple[str, str]]]
 
 _AUTOMATIC = ("Automatic", "")
-_ACRONYMS = {"dng", "tiff", "jpeg", "png", "wav", "flac", "raw", "cpu", "gpu", "fp16", "bf16"}
+_ACRONYMS = set("dng tiff jpeg png wav flac mp3 m4a raw cpu gpu fp16 bf16 ode sde".split())
 _RADIO_CHOICES = 4
 _SLIDER_STOPS = 200
 

@@ -26,7 +26,8 @@ class Models:
         self._factory = factory
 
     def list(self, network: str = "") -> list[ModelFile]:
-        """Bundled and added weights, of one network where it is named.
+        """Bundled and added weights, of one network ("raw.yond/snrnet") or one engine ("raw.yond")
+        where it is named.
 
         Files that are gone or were changed beyond recognition are not in it; `check` tells of them.
         """
@@ -35,7 +36,7 @@ class Models:
             state = "official" if row.state == "official" else "yours"
             with suppress(UserError):
                 found.append(read_model(Path(row.path), row.id, state))
-        return [file for file in found if network in ("", file.network)]
+        return [file for file in found if network in ("", file.network, file.network.split("/")[0])]
 
     @contextmanager
     def _write(self) -> Generator[Session]:

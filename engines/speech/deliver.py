@@ -38,6 +38,7 @@ class Delivered:
 
     outputs: tuple[Output, ...]
     tracks: tuple[Track, ...]
+    thumbnail: Path
     notes: tuple[str, ...]
     noise_removed: float
     snr_after: float
@@ -147,10 +148,12 @@ class Delivery:
         self._job.progress(98, 100, "drawing the spectrograms")
         reference = self._tracks["before"].reference_db
         tracks = tuple(track.finish(reference) for track in self._tracks.values())
+        thumbnail = self._tracks["after"].thumbnail(self._workspace / "thumbnail.jpg", reference)
         before, after = self._found.floor, self._levels.floor
         return Delivered(
             outputs=tuple(outputs),
             tracks=tracks,
+            thumbnail=thumbnail,
             notes=tuple(notes),
             noise_removed=float(np.clip(before - after, 0.0, _REMOVED_LIMIT)),
             snr_after=self._levels.snr,

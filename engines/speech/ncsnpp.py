@@ -93,7 +93,7 @@ class Pointwise(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.W = nn.Parameter(torch.empty(channels, channels))
+        self.W = nn.Parameter(torch.randn(channels, channels) * channels**-0.5)
         self.b = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -85,6 +85,7 @@ def process(path: Path, params: SpeechParams, job: Job, engine: str, version: st
         outputs=delivered.outputs,
         measurements=measurements,
         tracks=delivered.tracks,
+        thumbnail=delivered.thumbnail,
         notes=tuple(dict.fromkeys(notes)),
         models={loaded.file.id: loaded.file.sha256},
     )

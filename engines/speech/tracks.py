@@ -16,6 +16,7 @@ from engines.media.sound_spectrogram import SpectrogramPicture
 from engines.media.sound_write import SoundWriter
 from engines.speech.chunks import Sound
 
+_THUMBNAIL = (320, 200)  # pixels
 _LONG = 300.0  # seconds from which on MP3 is written, so that a page can load it
 _LONG_RATE, _BIT_RATE = 32_000, 64_000
 _RATES = (16_000, 22_050, 24_000, 32_000, 44_100, 48_000)  # that every browser plays
@@ -74,6 +75,11 @@ class TrackFile:
         if self._mix:
             block = block.mean(axis=0, keepdims=True)
         self._writer.write(self._resampler.process(block))
+
+    def thumbnail(self, path: Path, reference_db: float) -> Path:
+        """Save a small JPEG of the spectrogram, once all samples were written."""
+        self._picture.save(path, reference_db, _THUMBNAIL)
+        return path
 
     def finish(self, reference_db: float) -> Track:
         """Close the sound and save its picture."""

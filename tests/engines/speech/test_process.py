@@ -135,6 +135,8 @@ def test_rate_length_channels_and_depth_are_the_inputs(
     assert [track.label for track in result.tracks] == ["Before", "After", "Removed"]
     assert len({read(track.sound).shape[1] for track in result.tracks}) == 1
     assert all(track.spectrogram.stat().st_size > 100 for track in result.tracks)
+    assert result.thumbnail is not None
+    assert result.thumbnail.read_bytes().startswith(b"\xff\xd8")
     left = {path.name for path in (tmp_path / "workspace").iterdir()}
     assert not {name for name in left if "partial" in name}
 
