@@ -17,6 +17,9 @@ def prepare() -> None:
         _asked[0] = None
 
 
-def judge(pair: tuple[Wave, Wave] | None) -> Judged | None:
-    """Scores of (clean, output); None for what only its level judges."""
-    return None if pair is None else scores(*pair, _asked[0])
+def judge(task: tuple[Wave, Wave, bool] | None) -> Judged | None:
+    """Scores of (clean, output, whether DNSMOS too); None for what only its level judges."""
+    if task is None:
+        return None
+    clean, found, listened = task
+    return scores(clean, found, _asked[0] if listened else None)

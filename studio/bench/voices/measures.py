@@ -93,7 +93,7 @@ def shift(wave: Wave, by: int, length: int) -> Wave:
 def si_sdr(reference: Wave, found: Wave) -> float | None:
     """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al. 2019), no mean removed.
 
-    None for a silent reference.
+    None for a silent reference; 100 dB at most, where nothing was changed.
     """
     s, h = reference.astype(np.float64), found.astype(np.float64)
     energy = float(s @ s)
@@ -101,7 +101,7 @@ def si_sdr(reference: Wave, found: Wave) -> float | None:
         return None
     target = (h @ s) / energy * s
     error = h - target
-    return float(10.0 * np.log10((target @ target + _TINY) / (error @ error + _TINY)))
+    return min(100.0, float(10.0 * np.log10((target @ target + _TINY) / (error @ error + _TINY))))
 
 
 def log_spectral_distance(reference: Wave, found: Wave) -> float:

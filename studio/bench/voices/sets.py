@@ -68,7 +68,7 @@ def held_out(packages: Path, every: int = 1) -> list[Mixture]:
         sound = noise(packages, kind)
         for place, snr in enumerate(SNRS):
             for slot in _SLOTS:
-                voice = slot[(number + place) % len(slot)]
+                voice = slot[(number + number // 2 + place) % len(slot)]  # even in every half
                 clips = voices[voice]
                 speech = clips[turns[voice] % len(clips)]
                 turns[voice] += 1
