@@ -87,7 +87,8 @@ def _small_sgmse(network: BridgeNet, params: SpeechParams, device: str, name: st
 def _small_bridge(network: BridgeNet, params: SpeechParams, name: str) -> tuple[Sample, int]:
     """The bridge from an estimate, or from the noisy spectrogram where there is none."""
     steps = (params.steps if params.mode != "fast" else None) or _SMALL_STEPS[params.mode]
-    kind = _bridge_kind(params, name)
+    # The small network profits from the noise that it was trained beside; `bench speech-steps`.
+    kind = _bridge_kind(params, name, "sde")
 
     def sample(y: Tensor, d: Tensor, noise: Noise, watch: Watch) -> Tensor:
         def denoise(x: Tensor, _: Tensor, t: Tensor) -> Tensor:
@@ -162,7 +163,7 @@ def _sgmse(network: Sgmse, params: SpeechParams, device: str, name: str) -> Spec
     if isinstance(sde, SBVE):
         default = {"fast": 2, "natural": 5, "best": settings.sampling.steps}[params.mode]
         calls = (params.steps if params.mode != "fast" else None) or default
-        kind = _bridge_kind(params, name)
+        kind = _bridge_kind(params, name, "ode")
 
         def sample(y: Tensor, d: Tensor, noise: Noise, watch: Watch) -> Tensor:
             return bridge(
@@ -245,12 +246,14 @@ def _cut(frames: int, margin: int, fade: int, hop: int, device: str) -> Cut:
     return Cut((frames - 1) * hop, margin * hop, fade * hop, rows)
 
 
-def _bridge_kind(params: SpeechParams, name: str) -> Literal["ode", "sde"]:
+def _bridge_kind(
+    params: SpeechParams, name: str, usual: Literal["ode", "sde"]
+) -> Literal["ode", "sde"]:
     if params.sampler == "predictor-corrector":
         raise UserError(
             f"The weights {name} are a bridge, sampled by ODE or SDE; choose one of them"
         )
-    return params.sampler or "ode"
+    return params.sampler or usual
 
 
 def _check_task(params: SpeechParams, trained: str, name: str) -> None:

@@ -35,7 +35,7 @@ from engines.speech.train import (
     speech_loss,
 )
 from engines.training.loop import Batch
-from engines.weights import BUNDLED, read_tensors
+from engines.weights import BUNDLED, read_model, read_tensors
 from kernels.stft import compress
 
 _STEPS = 5
@@ -53,6 +53,7 @@ class BridgeRecipe(PredictiveRecipe):
         self.settings["refiner"] = True
         self._base = base.name
         self._known: dict[str, Tensor] = {}
+        self._begun: dict[str, Any] = {}
 
     def prepare(self, cache: Path, data: Path | None) -> None:
         """As the predictive recipe; also finds the weights to begin with.
@@ -70,6 +71,8 @@ class BridgeRecipe(PredictiveRecipe):
         if found is None:
             raise UserError(f"Train {self._base} first; {self.name} begins with its weights")
         self._known = read_tensors(found)
+        card = read_model(found, self._base, "yours").card
+        self._begun = {name: card.get(name) for name in ("recipe", "steps", "seconds")}
 
     def network(self) -> nn.Module:
         """The trained predictor, frozen, and a refiner that begins as its copy."""
@@ -109,14 +112,22 @@ class BridgeRecipe(PredictiveRecipe):
     ) -> NDArray[np.float32]:
         y = compress(STFT.forward(torch.from_numpy(noisy)[None].to(device)), EXPONENT, FACTOR)
         d = self.begin(network, y, torch.zeros(1, device=device))
+        random = torch.Generator().manual_seed(1)
         made = bridge(
-            lambda x, origin, t: self.refine(network, x, y, origin, t), d, BRIDGE, steps=_STEPS
+            lambda x, origin, t: self.refine(network, x, y, origin, t),
+            d,
+            BRIDGE,
+            steps=_STEPS,
+            kind="sde",
+            noise=lambda _, shape: torch.randn(shape, dtype=torch.complex64, generator=random).to(
+                device
+            ),
         )
         return sound(made, noisy.shape[0])[0].cpu().numpy()
 
     def card(self) -> dict[str, Any]:
         """See `engines.training.loop.Recipe`."""
-        return super().card() | {"began_with": self._base, "validated_steps": _STEPS}
+        return super().card() | {"began_with": self._begun, "validated_steps": _STEPS}
 
 
 class SgmseRecipe(BridgeRecipe):

@@ -54,6 +54,7 @@ def test_added_weights_are_listed_checked_and_used(models: Models, make: Make) -
     assert (file.id, file.network, file.state) == ("mine", "raw.yond/snrnet", "yours")
     assert file.sha256 == weights.sha256_of(file.path)
     assert [one for one in models.list("raw.yond/snrnet") if one.id == "mine"] == [file]
+    assert "mine" in [one.id for one in models.list("raw.yond")]
     assert "mine" not in [one.id for one in models.list("another/network")]
     assert dict(models.check())["mine"] == ""
     network = weights.load(file, "cpu").network
