@@ -238,3 +238,21 @@ def test_what_is_no_sound_says_so_and_cannot_be_played(come: Come, tmp_path: Pat
     files = visitor.page.locator("#ns-files-speech")
     expect(files.locator(".problem").last).to_contain_text("notes.wav is text, not sound")
     expect(files.locator("ns-listen")).to_have_count(0)
+
+
+def test_the_example_is_cleaned_by_the_weights_that_ship(come: Come) -> None:
+    visitor = come()
+    page = visitor.page
+    visitor.open("speech", session="Example")
+    page.get_by_role("button", name=re.compile("Try it with")).click()
+    method = page.locator("#method-speech")
+    if method.is_visible():
+        method.get_by_text("StoRM", exact=True).click()
+    page.locator("#run-speech").click()
+    result = page.locator("#ns-result-speech")
+    expect(result.locator("h2")).to_have_text("voice-beside-a-fan.flac")
+    player = page.locator("ns-player")
+    expect(player.get_by_role("button", name="Play")).to_be_enabled()
+    for words in ("Noise removed", "voice-beside-a-fan-clean.flac", "Above 8 kHz"):
+        expect(result).to_contain_text(words)
+    visitor.until_idle()
