@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from engines.media.sound_read import open_sound
+from engines.media.sound_resample import resample
 from engines.speech.choose import choose
 from engines.speech.params import Mode, SgmseParams, SpeechParams, StormParams
 from engines.speech.train import si_sdr
@@ -33,14 +34,13 @@ def enhanced(wave: NDArray[np.float32], weights: str, params: SpeechParams) -> N
     whole = len(wave) // model.hop * model.hop
     gain = 1.0 / float(np.quantile(np.abs(wave), 0.999))
     chunk = torch.from_numpy(wave[None, :whole] * np.float32(gain))
-    return model.enhance(chunk, [0], Patient()).wave[0].numpy() / np.float32(gain)
+    made = model.enhance(chunk, [0], Patient()).wave[0].numpy()
+    return (made / gain).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
 def voice() -> NDArray[np.float32]:
     """What Fast makes of the example: a voice without noise, 16 kHz."""
-    from engines.media.sound_resample import resample
-
     with open_sound(EXAMPLE) as sound:
         wave = np.concatenate(list(sound.blocks(1 << 16)), axis=1).mean(axis=0)
         heard = resample(wave[None].astype(np.float32), sound.facts.rate, RATE)[0]
@@ -68,4 +68,4 @@ def test_a_clean_voice_stays(voice: NDArray[np.float32]) -> None:
 def _with_hiss(voice: NDArray[np.float32], ratio: float) -> NDArray[np.float32]:
     hiss = np.random.default_rng(6).standard_normal(len(voice)).astype(np.float32)
     level = np.sqrt(np.mean(voice**2) * 10.0 ** (-ratio / 10.0))
-    return voice + hiss * np.float32(level)
+    return (voice + hiss * level).astype(np.float32)
