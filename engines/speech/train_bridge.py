@@ -107,9 +107,10 @@ class BridgeRecipe(PredictiveRecipe):
         assert refiner is not None
         return refiner(x, y, d, t)
 
-    def _restored(
+    def restored(
         self, network: nn.Module, noisy: NDArray[np.float32], device: torch.device
     ) -> NDArray[np.float32]:
+        """Five steps along the bridge; see `SpeechRecipe.restored`."""
         y = compress(STFT.forward(torch.from_numpy(noisy)[None].to(device)), EXPONENT, FACTOR)
         d = self.begin(network, y, torch.zeros(1, device=device))
         random = torch.Generator().manual_seed(1)
@@ -133,14 +134,15 @@ class BridgeRecipe(PredictiveRecipe):
 class SgmseRecipe(BridgeRecipe):
     """The bridge from the noisy spectrogram itself; rooms stay, as no token asks for less."""
 
-    def prepare(self, cache: Path, data: Path | None) -> None:
-        """See `BridgeRecipe.prepare`."""
-        super().prepare(cache, data)
-        self.mixer.dry = 0.0
+    def __init__(self, name: str, title: str, base: PredictiveRecipe, note: str) -> None:
+        super().__init__(name, title, base, note)
+        self.network_id = SGMSE.id
+        self.settings = {part: base.settings[part] for part in ("widths", "blocks")}
+        self._dry = 0.0
 
     def network(self) -> nn.Module:
         """A refiner that begins as that of the base recipe."""
-        network = BridgeNet(self.settings["widths"], self.settings["blocks"])
+        network = BridgeNet(**self.settings)
         network.load_state_dict(_part(self._known, "refiner.") or self._known)
         return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -151,11 +153,6 @@ class SgmseRecipe(BridgeRecipe):
     def refine(self, network: nn.Module, x: Tensor, y: Tensor, d: Tensor, t: Tensor) -> Tensor:
         """The network's estimate of the clean spectrogram."""
         return network(x, y, y, t)
-
-    def card(self) -> dict[str, Any]:
-        """See `engines.training.loop.Recipe`."""
-        settings = {name: self.settings[name] for name in ("widths", "blocks")}
-        return super().card() | {"network": SGMSE.id, "config": settings}
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -18,6 +18,8 @@ _RECIPES: dict[str, str] = {
     "storm-small-predictive": "engines.speech.train:predictive",
     "storm-small": "engines.speech.train_bridge:storm",
     "sgmse-small": "engines.speech.train_bridge:sgmse",
+    "sgmse-ncsnpp": "engines.speech.train_ncsnpp:bridged",
+    "sgmse-plus": "engines.speech.train_ncsnpp:plus",
 }
 
 

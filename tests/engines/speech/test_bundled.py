@@ -13,7 +13,7 @@ from engines.media.sound_read import open_sound
 from engines.media.sound_resample import resample
 from engines.speech.choose import choose
 from engines.speech.params import Mode, SgmseParams, SpeechParams, StormParams
-from engines.speech.train import si_sdr
+from engines.speech.recipe import si_sdr
 from engines.weights import bundled, load
 
 EXAMPLE = Path(__file__).parents[3] / "assets/examples/speech/voice-beside-a-fan.flac"

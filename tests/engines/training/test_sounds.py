@@ -11,9 +11,12 @@ import soundfile
 from numpy.typing import NDArray
 
 from engines.base import UserError
+from engines.speech.official import Sgmse
+from engines.speech.settings import SgmseSettings
 from engines.speech.small import BridgeNet, SmallStorm
 from engines.speech.train import PredictiveRecipe, speech_loss
 from engines.speech.train_bridge import BridgeRecipe, SgmseRecipe
+from engines.speech.train_ncsnpp import NcsnppRecipe
 from engines.training.loop import train
 from engines.training.sounds import RATE, noise, read_mono, speech
 from engines.weights import load, read_model
@@ -127,3 +130,27 @@ def test_the_loss_falls_towards_the_target() -> None:
         float(speech_loss(clean + share * hiss, clean, clean + hiss)) for share in (1.0, 0.3, 0.0)
     ]
     assert losses == sorted(losses, reverse=True)
+
+
+@pytest.mark.parametrize("kind", ["sbve", "ouve"])
+def test_ncsnpp_trains_and_its_file_is_used_as_any_other(tmp_path: Path, kind: str) -> None:
+    settings = SgmseSettings.model_validate(
+        {
+            "network": {
+                "nf": 4,
+                "ch_mult": (1, 1),
+                "num_res_blocks": 1,
+                "attention": (),
+                "backbone": "ncsnpp_v2" if kind == "sbve" else "ncsnpp",
+            },
+            "process": {"kind": kind},
+            "objective": {"loss": "data_prediction" if kind == "sbve" else "score_matching"},
+        }
+    )
+    recipe = NcsnppRecipe("tiny", "tiny", settings, batch=1, held=1, note="a test")
+    recipe.config = replace(recipe.config, steps=2)
+    report = train(recipe, folder=tmp_path, data=_folder(tmp_path / "mine"))
+    network = load(read_model(report.weights, "mine", "yours"), "cpu").network
+    assert isinstance(network, Sgmse)
+    assert network.predicts_clean == (kind == "sbve")
+    assert np.isfinite(list(report.figures.values())).all()
