@@ -139,5 +139,5 @@ def _cost(name: str, done: Work, late: int, mixtures: Sequence[Mixture]) -> dict
         "cpu_rtf": round(done.cpu, 4),
         "peak_mb": None if done.peak_mb is None else round(done.peak_mb),
         "lag_ms": round(1000.0 * late / RATE, 2),
-        "silence_dbfs": round(quiet[0], 1) if quiet else None,
+        "silence_dbfs": round(quiet[0], 1) if quiet and np.isfinite(quiet[0]) else None,
     }

@@ -28,8 +28,9 @@ class Mean:
 
 
 def mean(values: Sequence[float | None]) -> Mean | None:
-    """Mean of the values that are there; None where none is."""
-    known = np.array([value for value in values if value is not None], dtype=np.float64)
+    """Mean of the values that are there; None where none is. A peer may give what is no number."""
+    given = np.array([value for value in values if value is not None], dtype=np.float64)
+    known = given[np.isfinite(given)]
     if not len(known):
         return None
     half = 1.96 * known.std(ddof=1) / np.sqrt(len(known)) if len(known) > 1 else 0.0

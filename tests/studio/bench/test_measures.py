@@ -76,7 +76,7 @@ def test_level() -> None:
 
 
 def test_a_mean_with_its_interval() -> None:
-    found = measures.mean([1.0, None, 3.0])
+    found = measures.mean([1.0, None, 3.0, float("nan")])
     assert found is not None
     assert (found.value, found.count) == (2.0, 2)
     assert found.half == pytest.approx(1.96 * np.sqrt(2.0) / np.sqrt(2.0))
