@@ -13,8 +13,8 @@ from engines.base import Engine, UserError
 
 _BUILT_IN: dict[str, str] = {
     "raw.yond": "engines.raw.yond.engine:YondEngine",
-    "speech.storm": "engines.speech.storm:StormEngine",
-    "speech.sgmse": "engines.speech.sgmse:SgmseEngine",
+    "speech.storm": "engines.speech.engine:StormEngine",
+    "speech.sgmse": "engines.speech.engine:SgmseEngine",
 }
 _added: dict[str, str] = {}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 import struct
 from pathlib import Path
 from typing import BinaryIO
@@ -12,6 +11,7 @@ import rawpy
 from engines.base import UserError
 from engines.media.dng_source import CFA, LINEAR_RAW, DngSource, read_dng_source
 from engines.media.ifd import IfdReader, NoFoldersError
+from engines.media.opening import beginning
 
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG", "a PNG picture"),
@@ -31,24 +31,9 @@ def open_raw(raw: rawpy.RawPy, path: Path) -> DngSource | None:
     Raises:
         UserError: it is missing, empty, cut short, no RAW, or of a kind that LibRaw does not read.
     """
-    try:
-        kind = path.stat().st_mode
-        if stat.S_ISDIR(kind):
-            raise UserError(f"{path.name} is a folder; choose the files in it")
-        if not stat.S_ISREG(kind):  # a pipe would be waited for
-            raise UserError(
-                f"{path.name} is no ordinary file; choose the one that the camera wrote"
-            )
-        with path.open("rb") as file:
-            start = file.read(16)
-    except FileNotFoundError as error:
-        raise UserError(f"There is no file {path.name} here; check the path") from error
-    except PermissionError as error:
-        raise UserError(f"{path.name} may not be read; change its permissions") from error
-    except OSError as error:
-        raise UserError(f"{path.name} could not be read; check the disk or the card") from error
-    if not start:
-        raise UserError(f"{path.name} is empty; copy it again from the card")
+    start = beginning(
+        path, 16, wanted="the one that the camera wrote", again="copy it again from the card"
+    )
     for magic, what in _MAGIC:
         if start.startswith(magic):
             raise UserError(f"{path.name} is {what}, not a camera RAW, whatever its name says")

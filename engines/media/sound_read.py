@@ -7,7 +7,6 @@ sample-exact, encoder delay included. Everything else goes through ffmpeg's libr
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +18,7 @@ from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from engines.base import UserError
+from engines.media.opening import beginning
 from engines.media.sound_chunks import read_chunks
 from engines.media.sound_facts import XIPH_ORDER, SoundFacts, layout_name, subtype_bits
 from engines.media.sound_ffmpeg import FfmpegSource
@@ -300,7 +300,7 @@ class _Libsndfile:
 
 
 def _open(path: Path) -> Source:
-    start = _beginning(path)
+    start = beginning(path, 4096, wanted="a sound file", again="copy it again")
     for magic, what in _MAGIC:
         if start.startswith(magic):
             raise UserError(f"{path.name} is {what}; choose a sound or video file")
@@ -326,27 +326,6 @@ def _other(path: Path, start: bytes) -> Source:
         return FfmpegSource(path)
     except (FFmpegError, OSError, ValueError) as error:
         raise UserError(_no_sound(path, start)) from error
-
-
-def _beginning(path: Path) -> bytes:
-    """The first bytes of an ordinary, readable file that is not empty."""
-    try:
-        kind = path.stat().st_mode
-        if stat.S_ISDIR(kind):
-            raise UserError(f"{path.name} is a folder; choose the files in it")
-        if not stat.S_ISREG(kind):  # a pipe would be waited for
-            raise UserError(f"{path.name} is no ordinary file; choose a sound file")
-        with path.open("rb") as file:
-            start = file.read(4096)
-    except FileNotFoundError as error:
-        raise UserError(f"There is no file {path.name} here; check the path") from error
-    except PermissionError as error:
-        raise UserError(f"{path.name} may not be read; change its permissions") from error
-    except OSError as error:
-        raise UserError(f"{path.name} could not be read; check the disk or the card") from error
-    if not start:
-        raise UserError(f"{path.name} is empty; copy it again")
-    return start
 
 
 def _refuse(path: Path, facts: SoundFacts) -> None:

@@ -34,13 +34,21 @@ from engines.speech.samplers import (
 )
 from engines.speech.sde import OUVE, SBVE
 from engines.speech.settings import Sampling, Signal
-from engines.speech.small import BRIDGE, BridgeNet, SmallStorm, SpeechNet
+from engines.speech.small import (
+    BRIDGE,
+    EXPONENT,
+    FACTOR,
+    STFT,
+    BridgeNet,
+    SmallStorm,
+    SpeechNet,
+)
 from engines.weights import LoadedModel
-from kernels.stft import Stft, compress, expand
+from kernels.stft import Stft
 
 _WARM = 0.5  # time of the warm start
 _SMALL_STEPS = {"fast": 2, "natural": 5, "best": 10}
-SMALL_TRANSFORM = Transform(Stft(512, 256, "sqrt-hann"), "exponent", 0.5, 0.13)
+SMALL_TRANSFORM = Transform(STFT, "exponent", EXPONENT, FACTOR)
 _SMALL_FRAMES = 640  # 10.2 s; a multiple of the small networks' stride
 _OFFICIAL_FRAMES = 512  # 4.1 s: twice what they were trained on
 _CPU_ROWS, _GPU_ROWS = 2, 8  # chunks at once: both cores are busy, memory stays small
@@ -108,7 +116,7 @@ def _small_model(
     return SpectralModel(
         rate=16_000,
         transform=SMALL_TRANSFORM,
-        cut=_cut(_SMALL_FRAMES, 32, 16, 256, device),
+        cut=_cut(_SMALL_FRAMES, 32, 16, STFT.hop, device),
         device=device,
         field=NoiseField(params.seed),
         predict=predict,
@@ -127,8 +135,8 @@ def _small_estimate(network: SpeechNet, task: str, y: Tensor) -> Tensor:
 
     if task != "dereverb":
         return estimate(1.0 if task == "both" else 0.0)
-    heard, wet, dry = (expand(spec, 0.5, 1.0) for spec in (y, estimate(0.0), estimate(1.0)))
-    return compress(heard - (wet - dry), 0.5, 1.0)
+    heard, wet, dry = map(SMALL_TRANSFORM.expand, (y, estimate(0.0), estimate(1.0)))
+    return SMALL_TRANSFORM.compress(heard - (wet - dry))
 
 
 def _storm(network: Storm, params: SpeechParams, device: str, name: str) -> SpectralModel:

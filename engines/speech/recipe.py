@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,16 @@ from numpy.typing import NDArray
 from torch import nn
 
 from engines.speech.mix import Mixer, level_gain
+from engines.speech.samplers import Noise
+from engines.speech.small import STFT
 from engines.training.loop import Batch
 from engines.training.sounds import NOISE, RATE, SPEECH, Sounds, noise, speech
-from kernels.stft import Stft
 
-_SHOWN = Stft(512, 256, "sqrt-hann")
 _HELD_VOICES = ("tuxpaint-el", "klettres-da")
 _HELD_NOISE_EVERY = 15
 
 
-class SpeechRecipe:
+class SpeechRecipe(ABC):
     """Noisy and clean sounds in batches; a subclass adds network, loss and how it is used.
 
     Args:
@@ -117,11 +118,11 @@ class SpeechRecipe:
         cv2.imwrite(str(figure), np.concatenate(rows, axis=0))
         return figures
 
+    @abstractmethod
     def restored(
         self, network: nn.Module, noisy: NDArray[np.float32], device: torch.device
     ) -> NDArray[np.float32]:
         """What the network makes of one sound, (N,) at the run-time level."""
-        raise NotImplementedError
 
     def card(self) -> dict[str, Any]:
         """See `engines.training.loop.Recipe`."""
@@ -136,6 +137,12 @@ class SpeechRecipe:
             + ", ".join(f"{name} ({licence})" for name, licence in (SPEECH | NOISE).items()),
             "held_out": list(_HELD_VOICES),
         }
+
+
+def seeded_noise(device: torch.device) -> Noise:
+    """Noise for a sampler in a validation, the same at every one."""
+    random = torch.Generator().manual_seed(1)
+    return lambda _, shape: torch.randn(shape, dtype=torch.complex64, generator=random).to(device)
 
 
 def held_out(
@@ -184,6 +191,6 @@ def _ahead(batches: Iterator[Batch], depth: int) -> Iterator[Batch]:
 
 def _show(wave: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Spectrogram as a grey picture, low frequencies at the bottom, 60 dB."""
-    modulus = _SHOWN.forward(torch.from_numpy(wave)).abs().numpy()
+    modulus = STFT.forward(torch.from_numpy(wave)).abs().numpy()
     level = 20.0 * np.log10(modulus + 1e-3) - 20.0
     return (np.clip((level + 50.0) / 70.0, 0.0, 1.0) * 255.0).astype(np.uint8)[::-1]

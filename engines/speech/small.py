@@ -21,9 +21,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engines.speech.sde import SBVE
+from kernels.stft import Stft
 
 BINS = 257
 BRIDGE = SBVE(k=2.6, c=0.4)
+STFT = Stft(512, 256, "sqrt-hann")
+EXPONENT, FACTOR = 0.5, 0.13  # of `kernels.stft.compress`
 PREDICTIVE_MAPS = 5  # what a network sees of the noisy spectrogram
 BRIDGE_MAPS = PREDICTIVE_MAPS + 2 * 3
 _MERGE = 2  # neighbouring bins that share a position

@@ -18,14 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engines.speech.recipe import SpeechRecipe
-from engines.speech.small import SmallStorm
+from engines.speech.small import EXPONENT, FACTOR, STFT, SmallStorm
 from engines.speech.small_checkpoint import STORM
 from engines.training.loop import Batch, TrainConfig
 from engines.training.sounds import RATE
 from kernels.stft import Stft, compress, expand
 
-STFT = Stft(512, 256, "sqrt-hann")
-EXPONENT, FACTOR = 0.5, 0.13
 _JUDGE = Stft(512, 192, "hann")
 _FLOOR = 0.03  # in the units of `_JUDGE`, where the mean level is about 4
 

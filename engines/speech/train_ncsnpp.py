@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from engines.speech.checkpoint import SGMSE
 from engines.speech.official import Sgmse
-from engines.speech.recipe import SpeechRecipe
+from engines.speech.recipe import SpeechRecipe, seeded_noise
 from engines.speech.samplers import bridge, predictor_corrector
 from engines.speech.sde import SBVE, spread
 from engines.speech.settings import Objective, Process, SgmseSettings, Size
@@ -81,13 +81,10 @@ class NcsnppRecipe(SpeechRecipe):
         if isinstance(sde, SBVE):
             made = bridge(model.clean, y, sde, steps=5)
         else:
-            random = torch.Generator().manual_seed(1)
             made = predictor_corrector(
                 model.score, y, sde, steps=10, corrector="none", start=0.5,
                 predictor="ancestral",
-                noise=lambda _, shape: torch.randn(
-                    shape, dtype=torch.complex64, generator=random
-                ).to(device),
+                noise=seeded_noise(device),
             )  # fmt: skip
         return self._sound(made, len(noisy))[0].cpu().numpy() * np.float32(peak)
 

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from engines.base import Cancelled, Result, UserError
 from engines.media.provenance import from_file
 from engines.media.sound_read import open_sound
+from engines.speech.engine import StormEngine
 from engines.speech.params import StormParams
 from engines.speech.small import SmallStorm
-from engines.speech.storm import StormEngine
 from engines.weights import LoadedModel, ModelFile
 from studio.bench.raw_quality import QuietJob
 from tests.engines.media.make_sound import video
