@@ -14,6 +14,7 @@ predictor's, as both begin with trained weights.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -44,6 +45,7 @@ class BridgeRecipe(PredictiveRecipe):
             held=base.held,
         )  # fmt: skip
         self.samples = base.samples
+        self.config = replace(self.config, rate=8e-4)
         self.settings["refiner"] = True
         self._base = base.name
         self._known: dict[str, Tensor] = {}
@@ -124,6 +126,7 @@ class SgmseRecipe(BridgeRecipe):
     def __init__(self, name: str, title: str, base: PredictiveRecipe, note: str) -> None:
         super().__init__(name, title, base, note)
         self.network_id = SGMSE.id
+        self.config = replace(self.config, rate=5e-4)
         self.settings = {part: base.settings[part] for part in ("widths", "blocks")}
         self._dry = 0.0
 
