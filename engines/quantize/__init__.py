@@ -1,0 +1,1 @@
+"""Language models in fewer bits: methods, the walk through a model, exports and the runtime."""
