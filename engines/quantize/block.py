@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,6 +78,16 @@ class Block:
         assert isinstance(weight, Tensor)
         return weight.detach().T if isinstance(layer, Conv1D) else weight.detach()
 
+    @contextmanager
+    def restored(self, paths: Iterable[str]) -> Iterator[None]:
+        """The weights of `paths` may be written to inside; they are what they were afterwards."""
+        kept = {path: self.weight(path).clone() for path in paths}
+        try:
+            yield
+        finally:
+            for path, weight in kept.items():
+                self.weight(path).copy_(weight)
+
     @torch.no_grad()
     def sweep(self, paths: Sequence[str], see: Callable[[str, Tensor], None]) -> None:
         """Run all calibration chunks through the block as it is now.
@@ -85,10 +95,20 @@ class Block:
         Args:
             paths: linear layers to watch.
             see: called with a path and what reaches it, (tokens, in) float32, once a chunk.
+
+        What of the block comes after the last layer watched is not run.
         """
         for call in self.stream:
             self.check()
-            with self._watched(paths, lambda path, x: see(path, x.reshape(-1, x.shape[-1]))):
+            missing = set(paths)
+
+            def shown(path: str, x: Tensor, missing: set[str] = missing) -> None:
+                see(path, x.reshape(-1, x.shape[-1]))
+                missing.discard(path)
+                if not missing:
+                    raise _Enough
+
+            with self._watched(paths, shown), suppress(_Enough):
                 call.of(self.module)
 
     @torch.no_grad()

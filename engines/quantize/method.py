@@ -50,3 +50,11 @@ class Method(Protocol):
             Cancelled: passed through from `Block.check`.
         """
         ...
+
+
+class NoGradients:
+    """Base of the methods that look at no gradient."""
+
+    def see_gradient(self, weight: Tensor, gradient: Tensor) -> Tensor:
+        """Never called, as `Method.uses` says."""
+        raise NotImplementedError

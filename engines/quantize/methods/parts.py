@@ -1,0 +1,188 @@
+"""Parts of a block: linear layers that receive the very same tensor, and what they make together.
+
+Found by running the block once and looking at which tensors go where, not by names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from engines.quantize.block import LINEAR, Block, Call
+
+
+@dataclass(frozen=True)
+class Part:
+    """Linear layers with one common input.
+
+    Attributes:
+        paths: of the layers in the block, in the order in which data reaches them.
+        source: path of the module that returned their input and has weights of its own, such as a
+            norm; "" where there is none.
+    """
+
+    paths: tuple[str, ...]
+    source: str = ""
+
+
+def find_parts(block: Block) -> list[Part]:
+    """The parts of a block in the order in which data reaches them.
+
+    All linear layers of the block's module are looked at, whether they are to be quantized or not.
+    One that the tokens of the first chunk do not reach (an expert) becomes a part of its own, at
+    the end.
+    """
+    linears = [path for path, part in block.module.named_modules() if isinstance(part, LINEAR)]
+    seen = _flow(block, linears)
+    parts: list[Part] = []
+    for path, x in seen.inputs.items():
+        twins = tuple(other for other, y in seen.inputs.items() if y.same(x))
+        if twins[0] == path:
+            source = next((name for name, y in seen.outputs if y.same(x)), "")
+            parts.append(Part(twins, source))
+    missed = [Part((path,)) for path in linears if path not in seen.inputs]
+    return parts + missed
+
+
+def inspected(block: Block, paths: Sequence[str]) -> str:
+    """Path of the module whose output tells how well a part is rounded.
+
+    It is the layer itself where there is one, else the innermost module that holds them all: the
+    attention for queries, keys and values, the MLP for gate and up (AWQ, section 3.2).
+    """
+    if len(paths) == 1:
+        return paths[0]
+    split = [path.split(".")[:-1] for path in paths]
+    common: list[str] = []
+    for names in zip(*split, strict=False):
+        if len(set(names)) > 1:
+            break
+        common.append(names[0])
+    while common and isinstance(
+        block.module.get_submodule(".".join(common)), (nn.ModuleList, nn.ModuleDict)
+    ):
+        common.pop()
+    return ".".join(common)
+
+
+def sample(block: Block, tokens: int) -> Block:
+    """The same block with only so much of its stream that `tokens` tokens flow, or a little more.
+
+    Whole sequences are taken, at even distances, as attention needs them.
+    """
+    stream = list(block.stream)
+    if not stream:
+        return block
+    rows, length = _hidden(stream[0]).shape[:2]
+    wanted = max(1, -(-tokens // length))  # sequences
+    calls = min(len(stream), max(1, -(-wanted // rows)))
+    places = [number * len(stream) // calls for number in range(calls)]
+    keep = min(rows, -(-wanted // calls))
+    return replace(block, stream=[_first_rows(stream[place], keep) for place in places])
+
+
+class Inspected:
+    """What a module of a block returns, compared with what it returned at first."""
+
+    def __init__(self, block: Block, path: str) -> None:
+        """Remember the present inputs and outputs of the module at `path`; "" is the block."""
+        self._block = block
+        self._module = block.module.get_submodule(path)
+        self._calls = block.calls(path) if path else list(block.stream)
+        with torch.no_grad():
+            self._wanted = [call.of(self._module) for call in self._calls]
+
+    @torch.no_grad()
+    def error(self) -> float:
+        """Squared change of the output, as a share of the output's own square."""
+        wrong = right = 0.0
+        for call, wanted in zip(self._calls, self._wanted, strict=True):
+            self._block.check()
+            wrong += float((call.of(self._module) - wanted).square_().sum())
+            right += float(wanted.square().sum())
+        return wrong / max(right, torch.finfo(torch.float32).tiny)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A tensor as it was at one moment: `version` counts what was written into it in place."""
+
+    tensor: Tensor
+    version: int
+
+    def same(self, other: _Seen) -> bool:
+        """Whether both are one tensor, perhaps in another shape."""
+        a, b = self.tensor, other.tensor
+        return (
+            a.data_ptr() == b.data_ptr()
+            and a.numel() == b.numel()
+            and a.shape[-1] == b.shape[-1]
+            and self.version == other.version
+        )
+
+
+@dataclass(frozen=True)
+class _Flow:
+    inputs: dict[str, _Seen]
+    outputs: list[tuple[str, _Seen]]
+
+
+@torch.no_grad()
+def _flow(block: Block, linears: Sequence[str]) -> _Flow:
+    """What goes into the linear layers and comes out of modules with weights, in one chunk.
+
+    Everything is held until the end, as memory that is used again would look like the same tensor.
+    """
+    seen = _Flow({}, [])
+
+    def before(path: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        def hook(_: nn.Module, args: tuple[Any, ...]) -> None:
+            seen.inputs.setdefault(path, _Seen(args[0], args[0]._version))
+
+        return hook
+
+    def after(path: str) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
+        def hook(_: nn.Module, args: tuple[Any, ...], made: Any) -> None:
+            if isinstance(made, Tensor):
+                seen.outputs.append((path, _Seen(made, made._version)))
+
+        return hook
+
+    handles = [block.linear(path).register_forward_pre_hook(before(path)) for path in linears]
+    for path, part in block.module.named_modules():
+        if path and any(True for _ in part.parameters(recurse=False)):
+            handles.append(part.register_forward_hook(after(path)))
+    try:
+        for call in sample(block, 1).stream:
+            call.of(block.module)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return seen
+
+
+def _hidden(call: Call) -> Tensor:
+    return call.args[0] if call.args else call.kwargs["hidden_states"]
+
+
+def _first_rows(call: Call, rows: int) -> Call:
+    """The first `rows` sequences of a batch."""
+    batch = _hidden(call).shape[0]
+
+    def cut(value: Any) -> Any:
+        if isinstance(value, Tensor) and value.ndim > 1 and value.shape[0] == batch:
+            return value[:rows]
+        if isinstance(value, tuple):
+            return tuple(cut(one) for one in value)
+        return value
+
+    if rows == batch:
+        return call
+    return Call(
+        tuple(cut(one) for one in call.args),
+        {name: cut(one) for name, one in call.kwargs.items()},
+    )
