@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
 MediaKind = Literal["raw", "image", "audio", "video", "model", "document"]
 
@@ -39,6 +40,7 @@ def option(
     unit: str = "",
     advanced: bool = False,
     models: str = "",
+    local: bool = False,
     **constraints: Any,
 ) -> Any:
     """Declare one parameter field.
@@ -51,20 +53,31 @@ def option(
         advanced: shown under "Advanced" rather than among the essential options.
         models: id of a network (`engines.weights`), or of the engine whose networks it may be; the
             value is then the id of one of their models.
+        local: it names something on this machine, such as a path, so only the person at it may set
+            it; where strangers reach the studio it is hidden, and refused unless it is the default.
         **constraints: pydantic bounds (`ge`, `le`, `max_length`, ...).
     """
-    extra = {"unit": unit, "advanced": advanced, "models": models}
+    extra = {"unit": unit, "advanced": advanced, "models": models, "local": local}
     return Field(
         default, title=title, description=description, json_schema_extra=extra, **constraints
     )
 
 
+def is_local(info: FieldInfo) -> bool:
+    """Whether a parameter may only be set by the person at this machine; see `option`."""
+    extra = info.json_schema_extra
+    return isinstance(extra, dict) and bool(extra.get("local"))
+
+
 @dataclass(frozen=True)
 class Output:
-    """A file that the person asked for.
+    """A file, or a folder as one thing, that the person asked for.
+
+    A folder is put in its place whole or not at all, as a file is; the page offers it as a zip. It
+    holds plain files and folders (no links); files whose name begins with a dot do not count.
 
     Attributes:
-        path: file inside `Job.workspace`; its name is the name that the person will see.
+        path: file or folder in `Job.workspace`; its name is the name that the person will see.
         kind: what it is, for players and filters.
         label: a few words, such as "denoised mosaic".
         primary: the one to open first; exactly one output of a result is.
@@ -182,6 +195,19 @@ class Job(Protocol):
         """
         ...
 
+    def resumable(self, key: str) -> Path:
+        """A folder that stays when this job is killed or cancelled, for the next attempt.
+
+        Args:
+            key: names the work: whatever changes the outcome (inputs, parameters, the engine's
+                version) belongs into it. The same engine and owner get the same folder for it.
+
+        Returns:
+            The folder, which exists; the engine removes it when the work is finished. It may be
+            gone at the next attempt, as `clean` frees what was not asked for in 30 days.
+        """
+        ...
+
     def log(self, text: str) -> None:
         """Write one line to the job's log."""
         ...
@@ -211,7 +237,9 @@ class Engine(Protocol):
         """Process one item.
 
         Args:
-            inputs: the files that make up the item (one for most engines), never modified.
+            inputs: the files that make up the item (one for most engines), never modified. Where
+                `accepts` names "model" it is one folder with a config.json; the studio has
+                unpacked what came as a zip.
             params: an instance of `Params`.
             job: device, workspace, progress, cancellation, models.
 

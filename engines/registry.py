@@ -16,6 +16,9 @@ _BUILT_IN: dict[str, str] = {
     "speech.storm": "engines.speech.engine:StormEngine",
     "speech.sgmse": "engines.speech.engine:SgmseEngine",
 }
+_ASIDE: dict[str, str] = {  # what a tab asks beside its results: in no list, in no history
+    "quantize.ask": "engines.quantize.ask:AskEngine",
+}
 _added: dict[str, str] = {}
 
 
@@ -36,6 +39,11 @@ def engine_ids() -> list[str]:
     return [*_BUILT_IN, *_added]
 
 
+def aside_ids() -> list[str]:
+    """Ids of engines that answer a question of the page's at once and are listed nowhere."""
+    return list(_ASIDE)
+
+
 def added() -> dict[str, str]:
     """Engines that `register` added (id -> dotted path), for handing on to a spawned worker."""
     return dict(_added)
@@ -47,7 +55,7 @@ def engine_class(engine_id: str) -> type[Engine]:
     Raises:
         UserError: there is no engine of that id.
     """
-    dotted = _BUILT_IN.get(engine_id) or _added.get(engine_id)
+    dotted = _BUILT_IN.get(engine_id) or _ASIDE.get(engine_id) or _added.get(engine_id)
     if dotted is None:
         raise UserError(f"There is no engine called {engine_id}; `engines` lists those that exist")
     module, _, name = dotted.partition(":")

@@ -9,12 +9,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from studio.folders import files_below
+from studio.workspace import printable
+
 _PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
 class Member:
-    """One file to pack, and the name that it gets unless another has it already."""
+    """A file or folder to pack, and the name that it gets unless another has it already."""
 
     path: Path
     name: str
@@ -39,20 +42,18 @@ class _Pipe(io.RawIOBase):
 
 
 def zip_stream(members: Sequence[Member]) -> Iterator[bytes]:
-    """Yield an uncompressed archive of `members` (RAW and JPEG do not shrink) in pieces.
+    """Yield an uncompressed archive of `members` (RAW, JPEG and weights do not shrink) in pieces.
 
-    Members of one name are told apart as "name-2.dng".
+    Members of one name are told apart as "name-2.dng"; a folder keeps all that is in it.
     """
     pipe = _Pipe()
-    taken: set[str] = set()
     with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-        for member in members:
-            name = _free_name(member.name, taken)
-            modified = time.localtime(member.path.stat().st_mtime)[:6]
+        for path, name in _files(members):
+            modified = time.localtime(path.stat().st_mtime)[:6]
             info = zipfile.ZipInfo(name, date_time=(max(modified[0], 1980), *modified[1:]))
             info.external_attr = 0o644 << 16
             with (
-                member.path.open("rb") as source,
+                path.open("rb") as source,
                 archive.open(info, "w", force_zip64=True) as target,
             ):
                 while piece := source.read(_PIECE):
@@ -61,11 +62,24 @@ def zip_stream(members: Sequence[Member]) -> Iterator[bytes]:
     yield pipe.take()
 
 
-def _free_name(name: str, taken: set[str]) -> str:
+def _files(members: Sequence[Member]) -> Iterator[tuple[Path, str]]:
+    taken: set[str] = set()
+    for member in members:
+        folder = member.path.is_dir()
+        name = _free_name(member.name, taken, suffixed=not folder)
+        if not folder:
+            yield member.path, name
+            continue
+        for path in files_below(member.path):
+            yield path, f"{name}/{printable(path.relative_to(member.path).as_posix())}"
+
+
+def _free_name(name: str, taken: set[str], *, suffixed: bool) -> str:
     path = PurePath(name)
+    stem, suffix = (path.stem, path.suffix) if suffixed else (name, "")
     number, free = 1, name
     while free.casefold() in taken:  # they may be unpacked where A.dng and a.dng are one file
         number += 1
-        free = f"{path.stem}-{number}{path.suffix}"
+        free = f"{stem}-{number}{suffix}"
     taken.add(free.casefold())
     return free

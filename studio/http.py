@@ -9,7 +9,6 @@ from __future__ import annotations
 import mimetypes
 import re
 import secrets
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 
     from studio.config import Settings
     from studio.jobs.service import Studio
-    from studio.jobs.views import JobView
+    from studio.jobs.views import ArtifactView
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 COOKIE = "noise_studio_visitor"
@@ -250,30 +249,38 @@ class StudioRoutes:
         return next((path for path in named if printable(path.name) == name), None)
 
     async def zip(self, request: Request) -> Response:
-        """All outputs of a job or of a batch of the visitor's in one archive."""
+        """All outputs of a job or of a batch of the visitor's, or one folder, in one archive."""
+        kind, key = request.path_params["kind"], request.path_params["key"]
         try:
             owner = self._visitors.of_request(request)
-            jobs = await run_in_threadpool(self._jobs, owner, **request.path_params)
+            outputs = await run_in_threadpool(self._outputs, owner, kind, key)
         except UserError:
             return _missing()
-        members = list(_members(jobs))
+        members = [Member(file.path, file.name) for file in outputs if not file.missing]
         if not members:
             return _missing()
-        name = quote(f"noise-studio-{request.path_params['key'][:8]}.zip")
+        name = quote(f"noise-studio-{key[:8]}.zip")
+        named = f'filename="{name}"'
+        if kind == "folder":
+            named = f"filename*=UTF-8''{quote(f'{members[0].name}.zip', safe='')}"
         return StreamingResponse(
             zip_stream(members),
             media_type="application/zip",
             headers={
-                "Content-Disposition": f'attachment; filename="{name}"',
+                "Content-Disposition": f"attachment; {named}",
                 "Cache-Control": "no-store",
             },
         )
 
-    def _jobs(self, owner: str, kind: str, key: str) -> list[JobView]:
+    def _outputs(self, owner: str, kind: str, key: str) -> list[ArtifactView]:
+        if kind == "folder":
+            found = self._studio.artifact(owner, key)
+            return [found] if found.folder else []
         if kind == "job":
-            return [self._studio.job(owner, key)]
+            return list(self._studio.job(owner, key).outputs)
         if kind == "batch":
-            return self._studio.jobs(owner, batch=key, limit=_ARCHIVE, newest_first=False)
+            jobs = self._studio.jobs(owner, batch=key, limit=_ARCHIVE, newest_first=False)
+            return [file for job in jobs for file in job.outputs]
         raise UserError("There is no such archive")
 
 
@@ -292,13 +299,6 @@ def _file(path: Path, name: str, request: Request) -> Response:
             "Content-Security-Policy": "default-src 'none'; sandbox",
         },
     )
-
-
-def _members(jobs: list[JobView]) -> Iterator[Member]:
-    for job in jobs:
-        for output in job.outputs:
-            if output.path.is_file():
-                yield Member(output.path, output.name)
 
 
 def _missing() -> Response:

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.base import UserError
+from studio.folders import is_model, models_in, tree_facts
+from studio.unpack import no_model
 from studio.workspace import printable, remove_tree, safe_name, uploads_lock
 
 _FOLDER = "chosen"
@@ -46,7 +48,7 @@ class Inbox:
 
     def files(self, session_id: str, tab: str) -> list[Chosen]:
         """What is chosen, in the order in which it was; files that are gone are left out."""
-        return [file for file in self._read(session_id, tab) if file.path.is_file()]
+        return [file for file in self._read(session_id, tab) if file.path.exists()]
 
     def add_uploads(self, session_id: str, tab: str, paths: Iterable[Path]) -> None:
         """Move uploaded files out of Gradio's cache into the session's folder.
@@ -77,8 +79,18 @@ class Inbox:
             path.parent.rmdir()
         return Chosen(target, upload=True, bytes=size)
 
-    def add_in_place(self, session_id: str, tab: str, typed: str, suffixes: Sequence[str]) -> None:
+    def add_in_place(
+        self,
+        session_id: str,
+        tab: str,
+        typed: str,
+        suffixes: Sequence[str],
+        *,
+        models: bool = False,
+    ) -> None:
         """Add a file, or all files of a folder that end in one of `suffixes`, where they are.
+
+        With `models` a folder that is a model is one item, and a folder of models holds several.
 
         Raises:
             UserError: there is nothing of that kind at that path.
@@ -88,7 +100,7 @@ class Inbox:
             if not typed.strip() or not path.exists():
                 raise FileNotFoundError
             path = path.resolve()
-            found = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file())
+            found = _found(path, models)
         except PermissionError as error:
             raise UserError(
                 f"This folder may not be read; change its permissions: {typed.strip()}"
@@ -97,10 +109,20 @@ class Inbox:
             raise UserError(
                 f"There is nothing at this path; check it: {typed.strip() or '(empty)'}"
             ) from error
-        wanted = [p for p in found if p.suffix.lower() in suffixes]
+        wanted = [p for p in found if p.is_dir() or p.suffix.lower() in suffixes]
+        if not wanted and models:
+            raise UserError(no_model(printable(path.name)))
         if not wanted:
             raise UserError(f"No file that can be read here is in this place: {path.name}")
-        added = [Chosen(p, upload=False, bytes=p.stat().st_size) for p in wanted]
+        self.add_known(session_id, tab, wanted)
+
+    def add_known(self, session_id: str, tab: str, paths: Sequence[Path]) -> None:
+        """Add files and model folders where they are, each once.
+
+        Raises:
+            UserError: a folder holds more files than a model has, or the disk is full.
+        """
+        added = [Chosen(p, upload=False, bytes=_bytes(p)) for p in paths]
 
         def together(files: list[Chosen]) -> list[Chosen]:
             known = {file.path for file in files}
@@ -185,6 +207,17 @@ class Inbox:
             os.replace(partial, target)
         except OSError as error:
             raise UserError("The disk is full; free some space and try again") from error
+
+
+def _found(path: Path, models: bool) -> list[Path]:
+    """What a typed path stands for."""
+    if path.is_file() or (models and is_model(path)):
+        return [path]
+    return list(models_in(path)) if models else sorted(p for p in path.iterdir() if p.is_file())
+
+
+def _bytes(path: Path) -> int:
+    return tree_facts(path)[0] if path.is_dir() else path.stat().st_size
 
 
 def _entries(file: Path) -> list[Chosen]:

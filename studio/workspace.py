@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,12 +26,13 @@ _STEM, _SUFFIX = 160, 40  # bytes; systems take 255, and "-2" must fit
 
 @dataclass(frozen=True)
 class Move:
-    """One file on its way to a folder of the person's; see `reveal`.
+    """One file or folder on its way to a folder of the person's; see `reveal`.
 
     Attributes:
         staged: temporary name in that folder.
         final: the name that it gets.
-        sha256: of its content, by which it is known again after a crash.
+        sha256: of its content, by which a file is known again after a crash; a folder is known by
+            the empty file of the staged name that lies in it until the job is recorded.
     """
 
     staged: Path
@@ -70,25 +73,63 @@ def sync_folder(path: Path) -> None:
         sync_file(path)
 
 
+def sync_tree(folder: Path) -> None:
+    """Make sure that a folder and all that is in it are on the disk."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            sync_file(Path(place, name))
+        sync_folder(Path(place))
+
+
 def stage(source: Path, folder: Path, mark: str) -> Path:
-    """Put a synced copy of `source` into `folder` under a temporary name; a link where possible."""
+    """Put `source` synced into `folder` under a temporary name.
+
+    A file is linked where possible, else copied, and stays where it was; a folder is moved, or
+    copied to another disk.
+
+    Raises:
+        OSError: it does not fit there; nothing of it is left.
+    """
     staged = folder / f"{MARK}{mark}"
-    staged.unlink(missing_ok=True)
+    remove(staged)
     try:
-        os.link(source, staged)
+        if source.is_dir():
+            _stage_folder(source, staged)
+        else:
+            _stage_file(source, staged)
     except OSError:
-        try:
-            shutil.copyfile(source, staged)
-        except OSError:
-            staged.unlink(missing_ok=True)
-            raise
-    sync_file(staged)
+        remove(staged)
+        raise
     return staged
 
 
-def free_name(folder: Path, name: str, taken: set[Path]) -> Path:
-    """`name` in `folder`, or `name-2`, `name-3`, ...: the first that is not there nor `taken`."""
-    stem, suffix = os.path.splitext(name)
+def _stage_file(source: Path, staged: Path) -> None:
+    try:
+        os.link(source, staged)
+    except OSError:
+        shutil.copyfile(source, staged)
+    sync_file(staged)
+
+
+def _stage_folder(source: Path, staged: Path) -> None:
+    try:
+        os.rename(source, staged)
+    except OSError:
+        for place, _, names in os.walk(source):
+            target = staged / Path(place).relative_to(source)
+            target.mkdir()
+            for name in names:
+                shutil.copyfile(Path(place, name), target / name)
+    (staged / staged.name).touch()
+    sync_tree(staged)
+
+
+def free_name(folder: Path, name: str, taken: set[Path], *, suffixed: bool = True) -> Path:
+    """`name` in `folder`, or `name-2`, `name-3`, ...: the first that is not there nor `taken`.
+
+    A folder's name has no suffix that the number would have to stand before.
+    """
+    stem, suffix = os.path.splitext(name) if suffixed else (name, "")
     number, path = 1, folder / name
     while path in taken or os.path.lexists(path):
         number += 1
@@ -97,11 +138,19 @@ def free_name(folder: Path, name: str, taken: set[Path]) -> Path:
 
 
 def reveal(move: Move) -> bool:
-    """Give a staged file its name in one step, never replacing one; False if the name is taken.
+    """Give what is staged its name in one step, never replacing anything; False if it is taken.
 
-    The staged name stays too (where links are known) until the job is recorded; until then
-    `retract` can tell our file from a stranger's of the same name.
+    A file's staged name stays too (where links are known), and a folder keeps a mark inside, until
+    the job is recorded and `settle` removes them; until then `retract` can tell ours from a
+    stranger's of the same name.
     """
+    if not (_reveal_folder if move.staged.is_dir() else _reveal_file)(move):
+        return False
+    sync_folder(move.final.parent)
+    return True
+
+
+def _reveal_file(move: Move) -> bool:
     try:
         os.link(move.staged, move.final)
     except FileExistsError:
@@ -113,18 +162,47 @@ def reveal(move: Move) -> bool:
         except FileExistsError:
             return False
         os.replace(move.staged, move.final)
-    sync_folder(move.final.parent)
     return True
 
 
+def _reveal_folder(move: Move) -> bool:
+    try:
+        if (
+            os.name == "posix"
+        ):  # a rename replaces an empty folder there: ours, which holds the name
+            move.final.mkdir()
+        os.rename(move.staged, move.final)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            return False
+        raise
+    return True
+
+
+def settle(move: Move) -> None:
+    """After the job was recorded: what was revealed keeps its final name alone."""
+    if move.final.is_dir():
+        (move.final / move.staged.name).unlink(missing_ok=True)
+    remove(move.staged)
+
+
 def retract(move: Move) -> None:
-    """Undo a `reveal` that was never recorded; a file that is not ours is left alone."""
-    if move.final.is_file() and not move.final.is_symlink() and _is_ours(move):
+    """Undo a `reveal` that was never recorded; what is not ours is left alone."""
+    if move.final.is_symlink():
+        pass
+    elif move.final.is_dir():
+        if (move.final / move.staged.name).is_file():
+            os.rename(move.final, move.staged)  # killed while it is removed, it is no half folder
+        elif move.staged.is_dir() and not any(move.final.iterdir()):
+            move.final.rmdir()
+    elif move.final.is_file() and _is_ours(move):
         move.final.unlink()
-    move.staged.unlink(missing_ok=True)
+    remove(move.staged)
 
 
 def _is_ours(move: Move) -> bool:
+    if move.staged.is_dir():
+        return False
     if move.staged.exists():
         return move.final.samefile(move.staged) or move.final.stat().st_size == 0
     return sha256_of(move.final) == move.sha256
@@ -139,9 +217,31 @@ def uploads_lock(uploads: Path) -> FileLock:
     return FileLock(uploads.with_name(f"{uploads.name}.lock"))
 
 
+def remove(path: Path) -> None:
+    """Remove a file or a folder with what is in it; nothing happens if it is not there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def remove_tree(path: Path) -> None:
     """Remove a folder and what is in it; nothing happens if it is not there."""
     shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_old(folder: Path, seconds: float) -> int:
+    """Remove what lies in a folder and was not touched for so long; returns the bytes freed."""
+    freed = 0
+    for path in folder.iterdir() if folder.is_dir() else ():
+        try:
+            if time.time() - path.stat().st_mtime < seconds:
+                continue
+        except FileNotFoundError:
+            continue
+        freed += tree_bytes(path)
+        remove_tree(path)
+    return freed
 
 
 def tree_bytes(path: Path) -> int:

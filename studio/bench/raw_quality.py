@@ -57,6 +57,10 @@ class QuietJob:
     def check_cancelled(self) -> None:
         """Never cancelled."""
 
+    def resumable(self, key: str) -> Path:
+        """The workspace: nothing is gone on with."""
+        return self.workspace
+
     def log(self, text: str) -> None:
         """Nothing to keep."""
 

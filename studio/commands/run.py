@@ -21,10 +21,13 @@ from tqdm import tqdm
 
 from engines import registry
 from engines.base import UserError
+from studio import language
 from studio.commands import output, parameters, settings
 from studio.config import VERSION
+from studio.folders import is_model, models_in
 from studio.jobs.service import LOCAL, Studio, check_params
 from studio.jobs.views import JobView
+from studio.unpack import no_model
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ def run(args: argparse.Namespace) -> int:
     if args.preset is not None:
         given = studio.presets.load(LOCAL, args.engine, args.preset) | given
     check_params(args.engine, given)
-    items = expand(args.inputs, engine.suffixes)
+    models = language.known(studio.settings) if "model" in engine.accepts else None
+    items = expand(args.inputs, engine.suffixes, models)
     paths = list(dict.fromkeys(item.path.absolute() for item in items if item.path is not None))
     views: dict[Path, JobView] = {}
     with _Interrupt() as interrupt, _Shown(args, items, len(paths)) as shown:
@@ -74,30 +78,51 @@ def run(args: argparse.Namespace) -> int:
     return 0 if all(entry["state"] == "done" for entry in entries) else 1
 
 
-def expand(inputs: Sequence[str], suffixes: Sequence[str]) -> list[Item]:
-    """Files, the files of folders that the engine reads, and what globs stand for, in order."""
+def expand(
+    inputs: Sequence[str],
+    suffixes: Sequence[str],
+    models: Sequence[language.LanguageModel] | None = None,
+) -> list[Item]:
+    """Files, the files of folders that the engine reads, and what globs stand for, in order.
+
+    Where the engine takes models, `models` are those that may be named by their id, and a folder is
+    one model or holds several.
+    """
     found: list[Item] = []
     for given in inputs:
         try:
-            found += _expanded(given, suffixes)
+            found += _expanded(given, suffixes, models)
         except OSError as error:
             found.append(Item(given, error=f"This cannot be read ({error.strerror}): {given}"))
     return found
 
 
-def _expanded(given: str, suffixes: Sequence[str]) -> list[Item]:
+def _expanded(
+    given: str, suffixes: Sequence[str], models: Sequence[language.LanguageModel] | None
+) -> list[Item]:
     path = Path(given)
+    if models is not None and is_model(path):
+        return [Item(given, path)]
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
-        files = [file for file in files if file.is_file()]
-        if files:
-            return [Item(str(file), file) for file in files]
-        return [Item(given, error=f"No file in this folder can be read here: {given}")]
+        if models is not None:
+            files, wrong = list(models_in(path)), no_model(given)
+        else:
+            files = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
+            files = [file for file in files if file.is_file()]
+            wrong = f"No file in this folder can be read here: {given}"
+        return [Item(str(file), file) for file in files] or [Item(given, error=wrong)]
     if path.exists():
         return [Item(given, path)]
     matches = sorted(glob.glob(given, recursive=True))
     if matches:
-        return expand(matches, suffixes)
+        return expand(matches, suffixes, models)
+    for model in models or ():
+        if model.id == given:
+            return [Item(given, model.path)]
+    if models is not None:
+        ids = ", ".join(model.id for model in models) or "none yet"
+        wrong = f"There is no such folder, and no model of this id (there are {ids}): {given}"
+        return [Item(given, error=wrong)]
     return [Item(given, error=f"There is no such file; check its name: {given}")]
 
 

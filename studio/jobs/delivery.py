@@ -1,9 +1,10 @@
 """From an engine's workspace to where files stay, so that a crash at any point leaves no half.
 
-A job's own folder appears by one rename. Files that go to a folder of the person's are staged in it
-under a temporary name, journaled in the database (`jobs.moving`), and then get their name by a link
-that cannot replace anything; only after the job is recorded are the staged names removed, and then
-the journal. Whatever the journal of a job that is not done names is taken back at the next start.
+A job's own folder appears by one rename. What goes to a folder of the person's, files and whole
+folders alike, is staged in it under a temporary name, journaled in the database (`jobs.moving`),
+and then gets its name by a link or a rename that cannot replace anything; only after the job is
+recorded are the temporary names removed, and then the journal. Whatever the journal of a job that
+is not done names is taken back at the next start.
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ from studio.workspace import (
     MARK,
     Move,
     free_name,
+    remove,
     remove_tree,
     retract,
     reveal,
     safe_name,
+    settle,
     stage,
     sync_file,
     sync_folder,
+    sync_tree,
 )
 
 
@@ -62,16 +66,16 @@ class Delivery:
         declared = {file.name for file in files}
         for path in self.workspace.iterdir():
             if path.name not in declared:
-                remove_tree(path) if path.is_dir() else path.unlink()
+                remove(path)
         placed: list[tuple[FileFacts, Path]] = []
         outside: list[tuple[FileFacts, Path]] = []
         for number, file in enumerate(files):
             path = self.workspace / file.name
             if self._out_dir is not None and file.role == "output":
                 outside.append((file, stage(path, self._out_dir, f"{self._job_id}-{number}")))
-                path.unlink()
+                remove(path)
             else:
-                sync_file(path)
+                sync_tree(path) if path.is_dir() else sync_file(path)
                 placed.append((file, self._final / file.name))
         placed = self._name_outside(outside, journal) + placed
         sync_folder(self.workspace)
@@ -87,7 +91,8 @@ class Delivery:
         taken: set[Path] = set()
         for file, staged in outside:
             while True:
-                final = free_name(staged.parent, safe_name(file.name), taken)
+                name, suffixed = safe_name(file.name), not staged.is_dir()
+                final = free_name(staged.parent, name, taken, suffixed=suffixed)
                 self.moves.append(Move(staged, final, file.sha256))
                 journal(self.moves)
                 if reveal(self.moves[-1]):
@@ -100,7 +105,7 @@ class Delivery:
     def settle(self) -> None:
         """After the job was recorded: only the final names stay."""
         for move in self.moves:
-            move.staged.unlink(missing_ok=True)
+            settle(move)
 
     def abandon(self) -> None:
         """The job did not end well: nothing of it stays."""
@@ -115,4 +120,4 @@ class Delivery:
 def remove_staged(folder: Path, job_id: str) -> None:
     """Remove the temporary names that a job has in a folder of the person's."""
     for leftover in folder.glob(f"{MARK}{job_id}-*"):
-        leftover.unlink(missing_ok=True)
+        remove(leftover)

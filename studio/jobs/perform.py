@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import os
 import random
 import re
 import sys
@@ -20,10 +21,12 @@ import psutil
 from pydantic import ValidationError
 
 from engines import registry, weights
-from engines.base import Cancelled, Result, UserError
+from engines.base import Cancelled, Engine, Result, UserError
+from studio import folders
 from studio.config import VERSION
 from studio.jobs.peak import forget_peak, peak_mb
-from studio.jobs.task import FileFacts, Outcome, Progress, Task
+from studio.jobs.task import FileFacts, Outcome, Progress, Task, scratch
+from studio.unpack import no_model, unpacked
 from studio.workspace import printable
 
 _MODEL_MEMORY_SHARE = 0.25  # of this machine's memory, for weights kept between jobs
@@ -37,6 +40,7 @@ class ModelCache:
     def __init__(self) -> None:
         self._loaded: OrderedDict[tuple[str, str], weights.LoadedModel] = OrderedDict()
         self._limit = int(psutil.virtual_memory().total * _MODEL_MEMORY_SHARE)
+        self._last: type[Engine] | None = None
 
     def load(self, file: weights.ModelFile, device: str) -> weights.LoadedModel:
         """The network of `file` on `device`."""
@@ -47,6 +51,15 @@ class ModelCache:
                 self._loaded.popitem(last=False)
         self._loaded.move_to_end(key)
         return self._loaded[key]
+
+    def make_room(self, engine: type[Engine]) -> None:
+        """Before another engine runs, the last one lets go of what it kept between its own jobs.
+
+        An engine that keeps something has a static method `forget` for this.
+        """
+        last, self._last = self._last, engine
+        if last is not None and last is not engine:
+            getattr(last, "forget", lambda: None)()
 
     def _bytes(self) -> int:
         return sum(model.file.bytes for model in self._loaded.values())
@@ -91,6 +104,22 @@ class TaskJob:
         """See `engines.base.Job`."""
         if self._cancelled():
             raise Cancelled
+
+    def unpacked(self, archive: Path, sha256: str) -> Path:
+        """The model folder in a zip of that hash; kept for this owner's next job on it."""
+        cache = Path(self._task.cache)
+        name = scratch(cache, self._task.owner, "", sha256).name
+        return unpacked(
+            archive, name, cache, self.check_cancelled,
+            lambda done, total: self.progress(0.0, 1.0, f"unpacking {done / total:.0%}"),
+        )  # fmt: skip
+
+    def resumable(self, key: str) -> Path:
+        """See `engines.base.Job`."""
+        folder = self._task.resumable(key)
+        folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder)  # its age is the time since somebody asked for it
+        return folder
 
     def log(self, text: str) -> None:
         """See `engines.base.Job`; lines go to the studio's standard error."""
@@ -143,21 +172,24 @@ def _run(
     engine_type = registry.engine_class(task.engine)
     params = engine_type.Params.model_validate(dict(task.params))
     paths = [Path(path) for path in task.inputs]
-    hashes = [_identity(path) for path in paths]
     device = _device(task.device)
-    _seed(task.seed)
     job = TaskJob(task, device, cache, report, cancelled)
+    whole = "model" in engine_type.accepts
+    hashes = [_identity(path, whole, job) for path in paths]
+    cache.make_room(engine_type)
+    forget_peak()  # what was let go of is not this job's
+    _seed(task.seed)
     job.check_cancelled()
-    result = engine_type().run(paths, params, job)
+    result = engine_type().run(_opened(paths, hashes, job) if whole else paths, params, job)
     job.check_cancelled()
-    if [_identity(path) for path in paths] != hashes:
+    if [_identity(path, whole, job) for path in paths] != hashes:
         raise UserError(f"{paths[0].name} was changed while it was being read; run it again")
     return Outcome(
         "done",
         device=device,
         engine_version=engine_type.version,
         inputs=tuple(hashes),
-        files=tuple(_files(result, job.workspace)),
+        files=tuple(_files(result, job)),
         measurements=tuple(
             (name, float(m.value), m.unit)
             for name, m in result.measurements.items()
@@ -169,22 +201,32 @@ def _run(
     )
 
 
-def _files(result: Result, workspace: Path) -> list[FileFacts]:
+def _opened(paths: list[Path], hashes: list[tuple[str, int]], job: TaskJob) -> list[Path]:
+    """Model folders as they are, and those that came as a zip out of it."""
+    return [
+        job.unpacked(path, sha256) if path.is_file() and path.suffix.lower() == ".zip" else path
+        for path, (sha256, _) in zip(paths, hashes, strict=True)
+    ]
+
+
+def _files(result: Result, job: TaskJob) -> list[FileFacts]:
     found: list[FileFacts] = []
     names: set[str] = set()
 
     def add(
         role: str, kind: str, label: str, path: Path, primary: bool = False, **facts: Any
     ) -> None:
-        if path.parent != workspace:
+        if path.parent != job.workspace:
             raise ValueError(f"{path} lies outside the job's workspace")
         if path.name in names:  # an output may go to another folder, away from the page
             raise ValueError(f"{path} is named twice in the result")
         names.add(path.name)
-        found.append(
-            FileFacts(role, kind, label, path.name, weights.sha256_of(path), path.stat().st_size,
-                      primary, facts)
-        )  # fmt: skip
+        if role == "output" and path.is_dir():
+            sha256, size = folders.content(path, job.check_cancelled)
+            facts["folder"] = True
+        else:
+            sha256, size = weights.sha256_of(path), path.stat().st_size
+        found.append(FileFacts(role, kind, label, path.name, sha256, size, primary, facts))
 
     for output in result.outputs:
         add("output", output.kind, output.label, output.path, output.primary)
@@ -203,9 +245,14 @@ def _files(result: Result, workspace: Path) -> list[FileFacts]:
     return found
 
 
-def _identity(path: Path) -> tuple[str, int]:
+def _identity(path: Path, whole: bool, job: TaskJob) -> tuple[str, int]:
+    """(sha256, bytes) of an input; `whole` is an engine's that takes a model's folder as one."""
     name = printable(path.name)
     try:
+        if whole and path.is_dir():
+            if not folders.is_model(path):
+                raise UserError(no_model(name))
+            return folders.identity(path, job.check_cancelled)
         if path.is_dir():
             raise UserError(f"{name} is a folder; choose the files in it")
         if path.exists() and not path.is_file():  # a pipe or a device may never end

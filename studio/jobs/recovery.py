@@ -8,7 +8,7 @@ from studio.config import Settings
 from studio.inbox import Inbox
 from studio.jobs.delivery import remove_staged
 from studio.jobs.store import Leftover, Store
-from studio.workspace import remove_tree, retract, uploads_lock
+from studio.workspace import remove_tree, retract, settle, uploads_lock
 
 
 def recover(store: Store, settings: Settings, *, alone: bool) -> None:
@@ -44,8 +44,7 @@ def recover(store: Store, settings: Settings, *, alone: bool) -> None:
 
 
 def _clear(job: Leftover) -> None:
-    if not job.done:
-        for move in job.moving:
-            retract(move)
+    for move in job.moving:
+        settle(move) if job.done else retract(move)
     if job.out_dir is not None:
         remove_staged(job.out_dir, job.id)

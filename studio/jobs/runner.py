@@ -220,6 +220,8 @@ class Runner:
             workspace=str(workspace),
             logs=str(self._settings.cache / "logs"),
             models=tuple(file.to_dict() for file in self._models()),
+            owner=job.owner,
+            cache=str(self._settings.cache),
         )
 
 

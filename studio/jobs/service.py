@@ -17,17 +17,21 @@ from pydantic import ValidationError
 
 from db.database import DatabaseError, close_database, open_database
 from engines import registry
-from engines.base import UserError
+from engines.base import UserError, is_local
 from studio.config import Settings
+from studio.folders import tree_facts
 from studio.jobs.executor import InlineExecutor, WorkerExecutor
 from studio.jobs.perform import validation_sentence
 from studio.jobs.runner import Runner
 from studio.jobs.store import NewJob, Store
+from studio.jobs.task import RESUMABLE
 from studio.jobs.views import ArtifactView, BatchItem, JobView, NotFound, QueueView, SessionView
 from studio.models import Models
 from studio.presets import Presets
+from studio.unpack import UNPACKED
 from studio.workspace import (
     printable,
+    remove_old,
     remove_tree,
     safe_name,
     sync_file,
@@ -36,6 +40,7 @@ from studio.workspace import (
 )
 
 Source = Literal["page", "cli", "api"]
+UNFINISHED_KEPT = 30 * 24 * 3600.0  # seconds
 _STOPPED_WITHIN = 5.0  # seconds
 _AT_ONCE = 500  # ids in one question to the database
 LOCAL = "local"  # the owner of everything where nobody else can reach the page
@@ -166,6 +171,8 @@ class Studio:
             UserError: a parameter is wrong, there is nothing to do, or too much waits already.
         """
         checked, version, kind = check_params(engine_id, params)
+        if self.settings.shared and owner != LOCAL:
+            _refuse_local(engine_id, checked)
         if not items:
             raise UserError("There is nothing to do; choose at least one file")
         if self.store.waiting(owner) + len(items) > self.settings.max_waiting_jobs:
@@ -351,9 +358,14 @@ class Studio:
         )
 
     def clean(self) -> int:
-        """Remove what can be made again (logs, temporary files); returns the bytes freed."""
-        freed = 0
-        for folder in (self.settings.temporary, self.settings.cache / "logs"):
+        """Remove what can be made again; returns the bytes freed.
+
+        That is logs, temporary files, unpacked archives, and work that was left unfinished and not
+        gone on with for a month.
+        """
+        cache = self.settings.cache
+        freed = remove_old(cache / RESUMABLE, UNFINISHED_KEPT)
+        for folder in (self.settings.temporary, cache / "logs", cache / UNPACKED):
             if folder.is_dir():
                 freed += tree_bytes(folder)
                 remove_tree(folder)
@@ -408,6 +420,20 @@ def check_params(engine_id: str, params: Mapping[str, Any]) -> tuple[dict[str, A
     return checked.model_dump(mode="json"), engine.version, engine.accepts[0]
 
 
+def _refuse_local(engine_id: str, params: Mapping[str, Any]) -> None:
+    """A visitor sets nothing that names something on this machine.
+
+    Raises:
+        UserError: one of these parameters is not the default.
+    """
+    for name, info in registry.engine_class(engine_id).Params.model_fields.items():
+        if is_local(info) and params.get(name) != info.get_default(call_default_factory=True):
+            raise UserError(
+                f"{info.title} names something on the studio's own machine and can only be set "
+                "there; leave it as it is"
+            )
+
+
 def _nobody_asks(_job: JobView) -> None:
     """What `wait` tells where nobody follows it."""
 
@@ -426,7 +452,9 @@ def _batch_key(
     files: list[tuple[str, int, int]] = []
     for path in inputs:
         facts = path.stat() if path.exists() else None
-        files.append((str(path.absolute()), facts.st_size if facts else -1,
-                      facts.st_mtime_ns if facts else -1))  # fmt: skip
+        size, changed = (facts.st_size, facts.st_mtime_ns) if facts else (-1, -1)
+        if path.is_dir():
+            size, changed = tree_facts(path)
+        files.append((str(path.absolute()), size, changed))
     text = json.dumps([engine_id, params, str(out_dir.absolute()), files], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]

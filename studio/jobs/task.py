@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
+
+RESUMABLE = "resumable"  # folder in the cache
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,8 @@ class Task:
         workspace: an empty folder.
         logs: folder for the details of unexpected errors.
         models: weights that the engine may ask for (`engines.weights.ModelFile.to_dict`).
+        owner: whose job it is.
+        cache: the studio's folder of what can be made again.
     """
 
     job_id: str
@@ -34,6 +40,18 @@ class Task:
     workspace: str
     logs: str
     models: tuple[Mapping[str, Any], ...] = ()
+    owner: str = ""
+    cache: str = ""
+
+    def resumable(self, key: str) -> Path:
+        """Where this engine keeps unfinished work of that key for this owner; see `scratch`."""
+        return scratch(Path(self.cache), self.owner, self.engine, key)
+
+
+def scratch(cache: Path, owner: str, engine: str, key: str) -> Path:
+    """Folder of an engine's unfinished work; nobody else's key leads to it, not even by guess."""
+    name = hashlib.sha256("\0".join((owner, engine, key)).encode()).hexdigest()[:32]
+    return cache / RESUMABLE / name
 
 
 @dataclass(frozen=True)

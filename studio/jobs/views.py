@@ -50,9 +50,14 @@ class ArtifactView:
     primary: bool
 
     @property
+    def folder(self) -> bool:
+        """Whether an output is a folder, as a model is."""
+        return bool(self.facts.get("folder"))
+
+    @property
     def missing(self) -> bool:
-        """Whether the file was deleted or moved by hand."""
-        return not self.path.is_file()
+        """Whether it was deleted or moved by hand."""
+        return not (self.path.is_dir() if self.folder else self.path.is_file())
 
     @classmethod
     def of(cls, row: ArtifactRow) -> ArtifactView:

@@ -29,6 +29,10 @@ class BenchJob:
     def check_cancelled(self) -> None:
         """Never cancelled."""
 
+    def resumable(self, key: str) -> Path:
+        """The workspace: nothing is gone on with."""
+        return self.workspace
+
     def log(self, text: str) -> None:
         """Nothing to keep."""
 

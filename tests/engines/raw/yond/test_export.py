@@ -46,6 +46,9 @@ class _Job:
         if self._left < 0:
             raise Cancelled
 
+    def resumable(self, key: str) -> Path:
+        return self.workspace
+
     def log(self, text: str) -> None: ...
 
     def load(self, model_id: str) -> Any: ...
