@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from engines.base import UserError
-from kernels.grouped import dequantize_groups
-from kernels.packing import pack_words, unpack_words
+from kernels.grouped import dequantize
+from kernels.packing import pack_bits, unpack_bits
 
 Dim = Literal["in", "out"]
 
@@ -156,19 +156,17 @@ class Grouped(QuantizedLayer):
 
     def dequantize(self) -> Tensor:
         """See `QuantizedLayer`."""
-        codes = self.codes if self.dim == "in" else self.codes.T
         zero = 2 ** (self.bit_width - 1) if self.zero is None else self.zero
-        weight = dequantize_groups(codes, self.scale, zero, self.group_size)
-        weight = weight if self.dim == "in" else weight.T.contiguous()
+        weight = dequantize(self.codes, self.scale, zero, self.dim)
         if self.outliers is not None:
             weight[self.outliers.rows, self.outliers.column.long()] = self.outliers.value.float()
         return weight
 
     def tensors(self) -> dict[str, Tensor]:
         """See `QuantizedLayer`."""
-        stored = {"codes": pack_words(self.codes, self.bit_width), "scale": self.scale}
+        stored = {"codes": pack_bits(self.codes, self.bit_width), "scale": self.scale}
         if self.zero is not None:
-            stored["zero"] = pack_words(self.zero, self.bit_width)
+            stored["zero"] = pack_bits(self.zero, self.bit_width)
         if self.outliers is not None:
             stored["outlier_start"] = self.outliers.row_start
             stored["outlier_column"] = _narrow(self.outliers.column, self.shape[1])
@@ -205,9 +203,9 @@ class Grouped(QuantizedLayer):
                 tensors["outlier_value"],
             )
         return cls(
-            unpack_words(tensors["codes"], bits, columns),
+            unpack_bits(tensors["codes"], bits, columns),
             scale,
-            None if zero is None else unpack_words(zero, bits, length // group),
+            None if zero is None else unpack_bits(zero, bits, length // group),
             bits,
             group,
             dim,

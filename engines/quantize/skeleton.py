@@ -15,6 +15,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.core_model_loading import WeightRenaming, apply_renamings
 
 from engines.base import UserError
 from engines.quantize.block import LINEAR, Call
@@ -37,7 +39,7 @@ def build(folder: ModelFolder) -> PreTrainedModel:
         ) from error
     plain = cast("PretrainedConfig", config)
     if folder.quantization is not None:
-        del plain.quantization_config  # the caller puts layers of ours in the places
+        delattr(plain, "quantization_config")  # noqa: B043  the caller puts layers of ours in the places
     try:
         with _parameters_on_meta():
             model = AutoModelForCausalLM.from_config(
@@ -217,9 +219,7 @@ def _blocks(model: PreTrainedModel, name: str) -> list[str]:
     best: tuple[int, list[str]] = (0, [])
     for path, part in model.named_modules():
         if isinstance(part, nn.ModuleList):
-            held = sum(
-                leaf.weight.numel() for leaf in part.modules() if isinstance(leaf, LINEAR)
-            )
+            held = sum(leaf.weight.numel() for leaf in part.modules() if isinstance(leaf, LINEAR))
             if held > best[0]:
                 best = (held, [f"{path}.{number}" for number in range(len(part))])
     if not best[1]:
@@ -238,8 +238,12 @@ def _aliases(model: PreTrainedModel) -> dict[str, str]:
 def _stored_names(
     model: PreTrainedModel, folder: ModelFolder, aliases: dict[str, str]
 ) -> dict[str, str]:
-    """Parameter -> its name in the files: the same, or without the base model's prefix."""
+    """Parameter -> its name in the files: the same, an older one, or without the base prefix."""
     prefix = f"{model.base_model_prefix}."
+    renamings = [
+        one for one in get_model_conversion_mapping(model) if isinstance(one, WeightRenaming)
+    ]
+    renamed = {apply_renamings(stored, renamings): stored for stored in folder.places}
 
     def choices(name: str) -> Iterator[str]:
         yield name
@@ -249,7 +253,7 @@ def _stored_names(
     found: dict[str, str] = {}
     for name in model.state_dict():
         names = [name] + ([aliases[name]] if name in aliases else [])
-        stored = next((c for n in names for c in choices(n) if c in folder.places), None)
+        stored = next((renamed[c] for n in names for c in choices(n) if c in renamed), None)
         if stored is None:
             raise UserError(
                 f"{folder.name} lacks the tensor {name}, which {folder.architecture} needs; "
