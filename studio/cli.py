@@ -156,8 +156,8 @@ def _serve_options(top: argparse.ArgumentParser) -> None:
 def _models_parser(models: argparse.ArgumentParser) -> None:
     verbs = models.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     show = verbs.add_parser("list", help="weights that are here (also without a verb)")
-    pull = verbs.add_parser("pull", help="where the authors publish theirs")
-    pull.add_argument("network", nargs="?", metavar="NETWORK", help="such as raw.yond/snrnet")
+    pull = verbs.add_parser("pull", help="fetch a language model; where others are published")
+    pull.add_argument("network", nargs="?", metavar="ID", help="such as smollm2-135m")
     add = verbs.add_parser("add", help="check a checkpoint and keep it")
     add.add_argument("file", type=Path, metavar="FILE", help="safetensors, or tensors-only .pth")
     add.add_argument("--name", default="", metavar="ID", help="what to call it")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from shutil import copymode
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,8 @@ def write_folder(
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     special = {key: config[key] for key in config if key.endswith("_token_id")}
     _write(folder / "config.json", config)
+    # safetensors keeps what it writes from other users; the folder is no secret.
+    copymode(folder / "config.json", folder / "model.safetensors")
     _write(folder / "generation_config.json", special)
     _write(folder / "tokenizer.json", tokenizer)
     _write(folder / "tokenizer_config.json", tokenizer_config)
@@ -146,7 +149,7 @@ def _config(values: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
 
 def _tokenizer(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """(tokenizer.json, tokenizer_config.json), byte-level pairs as the `tokenizers` library has."""
-    kind = (values["tokenizer.ggml.model"], values.get("tokenizer.ggml.pre"))
+    kind = (values["tokenizer.ggml.model"], values.get("tokenizer.ggml.pre", ""))
     if kind[0] != "gpt2" or kind[1] not in _CUTS:
         raise UserError(f"GGUF files with a tokenizer of this kind cannot be read here: {kind}")
     words = values["tokenizer.ggml.tokens"]
