@@ -39,7 +39,7 @@ def build(folder: ModelFolder) -> PreTrainedModel:
         ) from error
     plain = cast("PretrainedConfig", config)
     if folder.quantization is not None:
-        delattr(plain, "quantization_config")  # noqa: B043  the caller puts layers of ours in the places
+        delattr(plain, "quantization_config")  # layers of ours take their places
     try:
         with _parameters_on_meta():
             model = AutoModelForCausalLM.from_config(
