@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.base import UserError
+from studio import language
 from studio.inbox import Inbox
 from studio.jobs.service import Studio
 from studio.jobs.views import JobView
@@ -59,6 +60,7 @@ class Actions:
             "rename-session": self._rename_session,
             "delete-session": self._delete_session,
             "example": self._example,
+            "known": self._known,
             "remove-file": self._remove_file,
             "clear-files": self._clear_files,
             "remove-model": self._remove_model,
@@ -172,6 +174,13 @@ class Actions:
         self._inbox.add_in_place(scene.session.id, tab, str(path), (path.suffix.lower(),))
         return Effect()
 
+    def _known(self, data: Mapping[str, str], scene: Scene) -> Effect:
+        model = language.find(self._studio.settings, data.get("key", ""))
+        if model is None:
+            raise UserError("That model is no longer there; reload the page")
+        self._inbox.add_known(scene.session.id, data.get("tab", ""), [model.path])
+        return Effect()
+
     def _remove_file(self, data: Mapping[str, str], scene: Scene) -> Effect:
         self._inbox.remove(scene.session.id, data.get("tab", ""), data.get("key", ""))
         return Effect()
@@ -184,7 +193,8 @@ class Actions:
         if self._studio.settings.shared:
             raise UserError("Weights of this studio belong to who runs it; they stay")
         name = data.get("key", "")
-        self._studio.models.remove(name)
+        if not language.remove(self._studio.settings, name):
+            self._studio.models.remove(name)
         scene.view.seen.pop(MODELS, None)
         return Effect(models=True, said=f"{name} was removed")
 

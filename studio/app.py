@@ -22,11 +22,14 @@ from studio.jobs.service import Studio
 from studio.page import Page
 from studio.scene import tab_id
 from studio.tabs.generic import MethodTab
+from studio.tabs.quantize import QuantizeTab
 from studio.tabs.raw import RawTab
 from studio.tabs.speech import SpeechTab
 from studio.theme import FAVICON, head, studio_theme
 
-_MADE_BY_HAND: Mapping[str, type[MethodTab]] = {"raw": RawTab, "speech": SpeechTab}
+_MADE_BY_HAND: Mapping[str, type[MethodTab]] = {
+    "raw": RawTab, "speech": SpeechTab, "quantization": QuantizeTab,
+}  # fmt: skip
 _PORTS = 100
 _WORDS = {  # Gradio's own words on its drop zone
     "upload_text.drop_file": "Drop files here",

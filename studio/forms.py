@@ -17,7 +17,7 @@ from gradio.components import Component
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from engines.base import Params, UserError
+from engines.base import Params, UserError, is_local
 
 Kind = Literal["slider", "number", "switch", "choice", "choices", "text", "lines", "model"]
 ModelChoices = Callable[[str], Sequence[tuple[str, str]]]
@@ -47,6 +47,7 @@ class Field:
     choices: tuple[tuple[str, Any], ...] = ()
     network: str = ""
     max_length: int | None = None
+    local: bool = False
 
     @property
     def label(self) -> str:
@@ -156,6 +157,7 @@ def _field(name: str, info: FieldInfo) -> Field:
         choices=choices,
         network=str(extra.get("models", "")),
         max_length=bounds.get("max_length"),
+        local=is_local(info),
     )
 
 
@@ -206,9 +208,12 @@ def nice_step(extent: float) -> float:
     return next(m * power for m in (1, 2, 5, 10) if m * power >= raw * (1 - 1e-9))
 
 
-def build_control(field: Field, models: ModelChoices, elem_id: str) -> Component:
+def build_control(
+    field: Field, models: ModelChoices, elem_id: str, *, visible: bool = True
+) -> Component:
     """Make the Gradio control of a field, holding its default."""
     common: dict[str, Any] = {
+        "visible": visible,
         "label": field.label,
         "info": field.help,
         "value": field.shown(field.default),
@@ -265,21 +270,30 @@ def _number(typed: str) -> float | str:
 class Form:
     """The controls of one engine, built where it is constructed (inside a Blocks context)."""
 
-    def __init__(self, engine_id: str, params: type[Params], models: ModelChoices) -> None:
-        """Build the essential controls, and the others under Advanced."""
+    def __init__(
+        self, engine_id: str, params: type[Params], models: ModelChoices, *, shared: bool = False
+    ) -> None:
+        """Build the essential controls, and the others under Advanced.
+
+        Where the studio is `shared`, what names something on its machine is not shown.
+        """
         self.engine_id = engine_id
         self.fields = fields_of(params)
+        self._hidden = {field.name for field in self.fields if field.local and shared}
         made: dict[str, Component] = {}
 
         def build(advanced: bool) -> None:
             for field in self.fields:
                 if field.advanced is advanced:
                     elem_id = f"{engine_id.replace('.', '-')}-{field.name}"
-                    made[field.name] = build_control(field, models, elem_id)
+                    visible = field.name not in self._hidden
+                    made[field.name] = build_control(field, models, elem_id, visible=visible)
 
         build(advanced=False)
-        if any(field.advanced for field in self.fields):
-            with gr.Accordion("Advanced", open=False, elem_classes="ns-advanced"):
+        advanced = [field for field in self.fields if field.advanced]
+        if advanced:
+            seen = any(field.name not in self._hidden for field in advanced)
+            with gr.Accordion("Advanced", open=False, visible=seen, elem_classes="ns-advanced"):
                 build(advanced=True)
         self.controls: list[Component] = [made[field.name] for field in self.fields]
 
@@ -291,7 +305,14 @@ class Form:
 
     def values(self, params: Mapping[str, Any]) -> list[Any]:
         """Parameters by name -> the controls' values in order; what is not named is the default."""
-        return [field.shown(params.get(field.name, field.default)) for field in self.fields]
+        return [
+            field.shown(
+                field.default
+                if field.name in self._hidden
+                else params.get(field.name, field.default)
+            )
+            for field in self.fields
+        ]
 
     def draft(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Parameters by name -> what the page keeps of a form: what its controls hold, by name."""
@@ -302,7 +323,9 @@ class Form:
         kept = draft if isinstance(draft, dict) else {}
         return [
             kept[field.name]
-            if field.name in kept and field.holds(kept[field.name])
+            if field.name in kept
+            and field.name not in self._hidden
+            and field.holds(kept[field.name])
             else field.shown(field.default)
             for field in self.fields
         ]

@@ -6,9 +6,11 @@ are served from here, after the visitor was compared with the job's owner.
 
 from __future__ import annotations
 
+import json
 import mimetypes
 import re
 import secrets
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -30,7 +32,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from engines.base import UserError
 from studio.archive import Member, zip_stream
+from studio.asking import Asking
 from studio.inbox import Inbox
+from studio.jobs.views import NotFound
 from studio.workspace import printable
 
 if TYPE_CHECKING:
@@ -44,6 +48,7 @@ ASSETS = Path(__file__).resolve().parents[1] / "assets"
 COOKIE = "noise_studio_visitor"
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 _ARCHIVE = 10_000  # jobs in one archive
+_QUESTION = 64_000  # bytes
 _YEAR = 365 * 24 * 3600
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
@@ -198,6 +203,7 @@ class StudioRoutes:
         self._visitors = visitors
         self._boot = boot
         self._inbox = Inbox(studio.settings.uploads)
+        self._asking = Asking(studio)
 
     def routes(self) -> list[BaseRoute]:
         """Routes to be put before Gradio's."""
@@ -206,6 +212,9 @@ class StudioRoutes:
             Route("/studio/file/{artifact_id}/{name}", self.file, methods=["GET"]),
             Route("/studio/chosen/{session}/{tab}/{key}/{name}", self.chosen, methods=["GET"]),
             Route("/studio/zip/{kind}/{key}", self.zip, methods=["GET"]),
+            Route("/studio/ask/{job}", self.ask, methods=["POST"]),
+            Route("/studio/answer/{asked}", self.answer, methods=["GET"]),
+            Route("/studio/answer/{asked}/stop", self.stop, methods=["POST"]),
             *(
                 Mount(f"/studio/assets/{room}", StaticFiles(directory=ASSETS / room))
                 for room in ("js", "css", "icons")
@@ -282,6 +291,66 @@ class StudioRoutes:
             jobs = self._studio.jobs(owner, batch=key, limit=_ARCHIVE, newest_first=False)
             return [file for job in jobs for file in job.outputs]
         raise UserError("There is no such archive")
+
+    async def ask(self, request: Request) -> Response:
+        """Put a question to the models of a job of the visitor's; the body is JSON.
+
+        It holds `prompt`, and may hold `chat`, `max_tokens` and `temperature`.
+        """
+        try:
+            owner = self._visitors.of_request(request)
+            question = await _json(request)
+            asked = await run_in_threadpool(
+                self._asking.ask, owner, request.path_params["job"],
+                str(question.get("prompt", "")), chat=question.get("chat") is True,
+                max_tokens=question.get("max_tokens", 64),
+                temperature=question.get("temperature", 0.0),
+            )  # fmt: skip
+        except NotFound:
+            return _missing()
+        except UserError as error:
+            return JSONResponse({"error": str(error)}, status_code=422)
+        return JSONResponse({"asked": asked})
+
+    async def answer(self, request: Request) -> Response:
+        """What is answered so far."""
+        try:
+            owner = self._visitors.of_request(request)
+            found = await run_in_threadpool(
+                self._asking.answer, owner, request.path_params["asked"]
+            )
+        except UserError:
+            return _missing()
+        return JSONResponse(asdict(found), headers={"Cache-Control": "no-store"})
+
+    async def stop(self, request: Request) -> Response:
+        """Stop answering."""
+        try:
+            owner = self._visitors.of_request(request)
+            await run_in_threadpool(self._asking.stop, owner, request.path_params["asked"])
+        except UserError:
+            return _missing()
+        return JSONResponse({})
+
+
+async def _json(request: Request) -> dict[str, Any]:
+    """The body as an object.
+
+    Raises:
+        UserError: it is none, or too long for a question.
+    """
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > _QUESTION:
+            raise UserError("The question is too long; shorten it")
+    try:
+        found = json.loads(body)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise UserError("This is no question; reload the page")
+    return found
 
 
 def _file(path: Path, name: str, request: Request) -> Response:

@@ -8,11 +8,14 @@ from __future__ import annotations
 import math
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
+
+if TYPE_CHECKING:
+    from studio.jobs.views import ArtifactView
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "assets" / "templates"
 
@@ -65,6 +68,13 @@ def file_url(artifact_id: str, name: str, *, download: bool = False) -> str:
     return f"studio/file/{quote(artifact_id)}/{quote(name, safe='')}{ending}"
 
 
+def download_url(file: ArtifactView) -> str:
+    """Address to save a file from, or a folder as a zip, relative to the page."""
+    if file.folder:
+        return f"studio/zip/folder/{quote(file.id)}"
+    return file_url(file.id, file.name, download=True)
+
+
 def chosen_url(session: str, tab: str, key: str, name: str) -> str:
     """Address of a chosen file that its owner may listen to, relative to the page."""
     return f"studio/chosen/{quote(session)}/{quote(tab)}/{quote(key)}/{quote(name, safe='')}"
@@ -81,7 +91,7 @@ def _environment() -> Environment:
     environment.filters.update(
         filesize=filesize, duration=duration, figures=figures, when=when, plural=plural
     )
-    environment.globals.update(file_url=file_url)
+    environment.globals.update(file_url=file_url, download_url=download_url)
     return environment
 
 
@@ -100,6 +110,11 @@ def render(template: str, **values: Any) -> str:
         jinja2.UndefinedError: the template names a value that is not given.
     """
     return _ENVIRONMENT.get_template(template).render(**values).strip()
+
+
+def part(template: str, **values: Any) -> Markup:
+    """A filled template to be put into another one as it is."""
+    return Markup(render(template, **values))  # noqa: S704 - the template has escaped its values
 
 
 def sentence(text: str) -> str:

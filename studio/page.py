@@ -236,7 +236,9 @@ class Page:
         with _told(view):
             if self.studio.settings.shared:
                 raise UserError("Files of this machine cannot be named here; send yours instead")
-            self.inbox.add_in_place(scene.session.id, tab.id, typed or "", tab.suffixes)
+            self.inbox.add_in_place(
+                scene.session.id, tab.id, typed or "", tab.suffixes, models=tab.models
+            )
             typed = ""
         return [*self._changes(scene), typed]
 

@@ -53,6 +53,9 @@ class FileReader:
         """What is known now; a file that changed on the disk is read anew."""
         try:
             facts = path.stat()
+            if path.is_dir():  # a model is told by its config
+                config = path / "config.json"
+                facts = config.stat() if config.is_file() else facts
         except OSError:
             return Look(problem=f"{path.name} is no longer there; remove it from the list")
         key = (str(path), facts.st_size, facts.st_mtime_ns)

@@ -150,6 +150,23 @@
     setTimeout(() => { run.click(); field?.focus({ preventScroll: true }); });
   };
 
+  // --- copying ---------------------------------------------------------------------------------
+  const copy = async (button) => {
+    try {
+      await navigator.clipboard.writeText(button.dataset.copy);
+    } catch { // not allowed, or no secure address
+      const field = Object.assign(document.createElement("textarea"), { value: button.dataset.copy });
+      document.body.append(field);
+      field.select();
+      document.execCommand("copy");
+      field.remove();
+    }
+    button.classList.add("done");
+    setTimeout(() => button.classList.remove("done"), 1600);
+    const live = document.getElementById("ns-live");
+    if (live) live.textContent = "Copied";
+  };
+
   const start = () => {
     for (const [id, kind, role] of [["ns-live", "", "status"], ["ns-gone", "ns-banner", "alert"]]) {
       const made = Object.assign(document.createElement("div"), { id, className: kind });
@@ -174,6 +191,8 @@
   };
   document.addEventListener("click", (event) => {
     if (event.target.closest?.("[data-theme-toggle]")) toggleTheme();
+    const copied = event.target.closest?.("[data-copy]");
+    if (copied) copy(copied);
     // Run with the mouse, then Space: that plays the result, and must not run it once more.
     if (event.detail) event.target.closest?.(".ns-run")?.blur();
   });

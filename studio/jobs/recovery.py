@@ -19,6 +19,7 @@ def recover(store: Store, settings: Settings, *, alone: bool) -> None:
     """
     if alone:
         remove_tree(settings.temporary)
+        store.forget_aside()
     for job in store.leftovers():
         try:
             _clear(job)

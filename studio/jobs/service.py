@@ -126,11 +126,17 @@ class Studio:
         self.store.touch_session(owner, session_id)
         self.cancel_all(owner, session_id)
         deadline = time.monotonic() + _STOPPED_WITHIN
-        while self.counts(owner, session_id).get("running") and time.monotonic() < deadline:
+        while self._runs(owner, session_id) and time.monotonic() < deadline:
             time.sleep(0.05)
         self.store.remove_session(owner, session_id)
         remove_tree(self.settings.outputs / session_id)
         remove_tree(self.settings.uploads / session_id)
+
+    def _runs(self, owner: str, session_id: str) -> bool:
+        """Whether anything of a session runs, questions included."""
+        asked = [job for job in self.store.aside(owner) if job.session_id == session_id]
+        listed = self.counts(owner, session_id).get("running")
+        return bool(listed) or any(job.state == "running" for job in asked)
 
     # Jobs
 

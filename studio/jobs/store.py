@@ -25,12 +25,14 @@ from db.schema import (
     new_id,
     now,
 )
+from engines import registry
 from engines.base import UserError
 from studio.jobs.task import FileFacts, Outcome, Progress
 from studio.jobs.views import ArtifactView, BatchItem, JobView, NotFound, QueueView, SessionView
 from studio.workspace import Move, printable
 
 MAX_ATTEMPTS = 3
+_LISTED = JobRow.engine.not_in(registry.aside_ids())
 _LATELY = 20  # jobs from which the time of the waiting ones is judged
 
 
@@ -120,7 +122,7 @@ class Store:
         """The owner's sessions, the one used last first."""
         count = (
             select(JobRow.session_id, func.count().label("jobs"))
-            .where(JobRow.owner == owner)
+            .where(JobRow.owner == owner, _LISTED)
             .group_by(JobRow.session_id)
             .subquery()
         )
@@ -221,8 +223,10 @@ class Store:
         offset: int = 0,
         newest_first: bool = True,
     ) -> list[JobView]:
-        """A page of the owner's jobs."""
+        """A page of the owner's jobs; questions (`aside`) are among them only where ids ask."""
         conditions: list[ColumnElement[bool]] = [JobRow.owner == owner]
+        if ids is None:
+            conditions.append(_LISTED)
         if session_id is not None:
             conditions.append(JobRow.session_id == session_id)
         if states:
@@ -277,7 +281,7 @@ class Store:
         self, owner: str, session_id: str | None = None, batch: str | None = None
     ) -> dict[str, int]:
         """How many of the owner's jobs are in each state."""
-        query = select(JobRow.state, func.count()).where(JobRow.owner == owner)
+        query = select(JobRow.state, func.count()).where(JobRow.owner == owner, _LISTED)
         if session_id is not None:
             query = query.where(JobRow.session_id == session_id)
         if batch is not None:
@@ -291,7 +295,7 @@ class Store:
         running = self.jobs(owner, states=("running",), newest_first=False)
         with self._factory() as session:
             mine = select(func.count(), func.min(JobRow.number)).where(
-                JobRow.owner == owner, JobRow.state.in_(WAITING)
+                JobRow.owner == owner, JobRow.state.in_(WAITING), _LISTED
             )
             waiting, first = session.execute(mine).one()
             ahead = 0
@@ -313,6 +317,18 @@ class Store:
             spent = sum((now() - job.started).total_seconds() for job in running if job.started)
             left = max(0.0, sum(took) / len(took) * (waiting + len(running)) - spent)
         return QueueView(tuple(running), waiting, ahead, left)
+
+    def aside(self, owner: str) -> list[JobView]:
+        """The owner's questions, which stand in no list."""
+        query = select(JobRow).where(JobRow.owner == owner, ~_LISTED)
+        with self._factory() as session:
+            return [JobView.of(row) for row in session.scalars(query)]
+
+    def forget_aside(self) -> None:
+        """Delete all questions; a start does, as nobody waits for their answers any more."""
+        with self._write() as session:
+            for row in session.scalars(select(JobRow).where(~_LISTED)):
+                session.delete(row)
 
     def artifact(self, owner: str, artifact_id: str) -> ArtifactView:
         """One file of the owner's.
@@ -410,7 +426,8 @@ class Store:
     def claim(self, device: str) -> Claimed | None:
         """Take the next waiting job: fair between owners, then first come; None if there is none.
 
-        The update names the state it expects, so of two studios on one database one gets it.
+        A question, which somebody is looking at, goes before everything else. The update names the
+        state it expects, so of two studios on one database one gets it.
         """
         first = (
             select(JobRow.owner, func.min(JobRow.number).label("number"))
@@ -419,13 +436,22 @@ class Store:
             .subquery()
         )
         served = (
-            select(func.max(JobRow.started)).where(JobRow.owner == first.c.owner).scalar_subquery()
+            select(func.max(JobRow.started))
+            .where(JobRow.owner == first.c.owner, _LISTED)
+            .scalar_subquery()
         )
-        next_one = (
+        fairly = (
             select(first.c.number)
             .order_by(served.is_not(None), served, first.c.number)  # who was never served is first
             .limit(1)
+            .scalar_subquery()
         )
+        question = (
+            select(func.min(JobRow.number))
+            .where(JobRow.state == "queued", ~_LISTED)
+            .scalar_subquery()
+        )
+        next_one = select(func.coalesce(question, fairly))
         with self._factory() as session:  # most looks find nothing, and need not hold up a writer
             if session.scalar(next_one) is None:
                 return None

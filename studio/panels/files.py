@@ -25,6 +25,19 @@ class _Line:
     sound: str
 
 
+@dataclass(frozen=True)
+class Offer:
+    """Something at hand that can be chosen by a click: `key` names it, `text` says what it is."""
+
+    key: str
+    title: str
+    text: str
+
+
+def _no_offers() -> Sequence[Offer]:
+    return ()
+
+
 class FilesPanel:
     """Chosen files of one tab; `look` says in a few words what a file is."""
 
@@ -37,6 +50,7 @@ class FilesPanel:
         *,
         credit: str = "",
         listen: bool = False,
+        offers: Callable[[], Sequence[Offer]] = _no_offers,
     ) -> None:
         """Make the component; call inside a Blocks context.
 
@@ -47,6 +61,7 @@ class FilesPanel:
             example: name of the file that is offered while nothing is chosen.
             credit: whose that file is, where its licence wants that said.
             listen: files are sounds that can be played before they are run.
+            offers: what is at hand without being sent.
         """
         self.name = f"files-{tab}"
         self._tab = tab
@@ -55,6 +70,7 @@ class FilesPanel:
         self._example = example
         self._credit = credit
         self._listen = listen
+        self._offers = offers
         self.component = html_panel(f"ns-files-{tab}")
 
     def html(self, scene: Scene) -> str | None:
@@ -72,6 +88,7 @@ class FilesPanel:
             if self._listen and found.facts:
                 sound = chosen_url(scene.session.id, self._tab, file.key, name)
             shown.append(_Line(file.key, name, file.bytes, facts, found.problem, sound))
+        names = {line.name for line in shown}
         return render(
             "files.html",
             tab=self._tab,
@@ -81,4 +98,5 @@ class FilesPanel:
             bad=sum(bool(line.problem) for line in shown),
             example=self._example,
             credit=self._credit,
+            offers=[one for one in self._offers() if one.title not in names],
         )

@@ -8,6 +8,7 @@ import gradio as gr
 
 from engines.base import UserError
 from engines.weights import ModelFile
+from studio import language
 from studio.checkpoints import add_checkpoint
 from studio.jobs.service import Studio
 from studio.markup import render
@@ -46,6 +47,7 @@ class ModelsPanel:
         return render(
             "models.html",
             models=self._studio.models.list(),
+            language=language.known(self._studio.settings),
             own=not self._studio.settings.shared,
         )
 

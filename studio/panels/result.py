@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+from markupsafe import Markup
 
 from studio.config import Settings
 from studio.forms import settings_in_words
@@ -17,6 +19,7 @@ from studio.markup import duration, file_url, plural, render
 from studio.scene import Scene, engine_or_none, html_panel, item_name, tab_of
 from studio.workspace import printable
 
+Icon = Literal["picture", "sound", "model"]
 _STRIP = 120  # more results of one batch than this are found in the history
 _LOOK_BACK = 50
 _ENDED = ("done", "failed", "cancelled")
@@ -26,11 +29,12 @@ _PEAK = "peak_mb"  # measured of every job, so it is said with the record
 
 @dataclass(frozen=True)
 class Row:
-    """A measurement as it is shown."""
+    """A measurement as it is shown; `before` where it is one that has changed."""
 
     name: str
     value: float
     unit: str
+    before: float | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,10 @@ def plain_reading(measurements: Mapping[str, tuple[float, str]]) -> Reading:
     return Reading("Measured", (), None, rows)
 
 
+def _nothing_more(_job: JobView, _scene: Scene) -> Markup:
+    return Markup("")
+
+
 class ResultPanel:
     """Result of one tab."""
 
@@ -86,7 +94,8 @@ class ResultPanel:
         empty: tuple[str, str],
         read: Callable[[Mapping[str, tuple[float, str]]], Reading] = plain_reading,
         *,
-        sound: bool = False,
+        icon: Icon = "picture",
+        more: Callable[[JobView, Scene], Markup] = _nothing_more,
     ) -> None:
         """Make the component; call inside a Blocks context.
 
@@ -94,13 +103,15 @@ class ResultPanel:
             tab: id of the tab.
             empty: headline and sentence while there is no result.
             read: sorts a result's measurements for the eye.
-            sound: results are heard rather than looked at.
+            icon: what is drawn while there is no result.
+            more: what a tab adds to a finished job, below measurements and figures.
         """
         self.name = f"result-{tab}"
         self._tab = tab
         self._empty = empty
         self._read = read
-        self._sound = sound
+        self._icon = icon
+        self._more = more
         self.component = html_panel(f"ns-result-{tab}")
 
     def html(self, scene: Scene) -> str | None:
@@ -115,7 +126,7 @@ class ResultPanel:
             "result.html",
             pending=_pending(coming, shown=job is not None),
             batch=_batch(job.batch, scene.batch(job.batch)) if job and not coming else None,
-            sound=self._sound,
+            icon=self._icon,
             empty_title=self._empty[0],
             empty_text=self._empty[1],
             **self._one(job, scene),
@@ -177,6 +188,7 @@ class ResultPanel:
             ],
             "downloads": sorted(job.outputs, key=lambda file: not file.primary),
             "folders": _folders(job, scene.studio.settings),
+            "more": self._more(job, scene) if job.state == "done" else "",
             "headline": reading.headline,
             "verdict": reading.verdict,
             "measurements": reading.rest,
@@ -241,13 +253,16 @@ def _batch(batch: str | None, jobs: Sequence[BatchItem]) -> dict[str, Any] | Non
 
 
 def _folders(job: JobView, settings: Settings) -> list[str]:
-    """Where outputs lie that went to a folder of the person's; nobody else is told a path."""
+    """Where a folder is, and where outputs lie that went to a folder of the person's.
+
+    Nobody but the person at this machine is told a path.
+    """
     if settings.shared:
         return []
-    folders = {file.path.parent for file in job.outputs}
-    return sorted(
-        printable(str(folder)) for folder in folders if not folder.is_relative_to(settings.outputs)
-    )
+    own = {file.path for file in job.outputs if file.folder and not file.missing}
+    around = {file.path.parent for file in job.outputs if not file.folder}
+    around = {folder for folder in around if not folder.is_relative_to(settings.outputs)}
+    return sorted(printable(str(folder)) for folder in own | around)
 
 
 def _record(job: JobView) -> list[tuple[str, str]]:

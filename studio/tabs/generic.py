@@ -14,19 +14,22 @@ from typing import Any
 
 import gradio as gr
 from gradio.components import Component
+from markupsafe import Markup
 
 from engines.base import Engine, UserError
 from studio.config import Settings
 from studio.forms import Form, ModelChoices
 from studio.inbox import Inbox
 from studio.jobs.service import Studio
-from studio.panels.files import FilesPanel
-from studio.panels.result import Reading, ResultPanel, plain_reading
+from studio.jobs.views import JobView
+from studio.panels.files import FilesPanel, Offer
+from studio.panels.result import Icon, Reading, ResultPanel, plain_reading
 from studio.reader import Look
 from studio.scene import Scene, tab_id
 from studio.theme import ASSETS
 
 EXAMPLES = ASSETS / "examples"
+_IN_SIGHT = 4  # methods that are all shown; more are chosen from a list
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,12 @@ class MethodTab:
 
     noun = "file"
     familiar: tuple[str, ...] = ()  # suffixes to be named first, of many
+    in_place = "Or a file or folder on this machine"
     place = "/home/me/photos/2026-11-20"
     credit = ""  # whose the example is
     listen = False  # files are sounds that can be played
+    icon: Icon = "picture"
+    models = False  # an item is the folder of a model
     empty = ("The result appears here", "Add a file and press Run. Nothing has to be set.")
 
     def __init__(self, title: str, engines: Sequence[type[Engine]]) -> None:
@@ -71,6 +77,21 @@ class MethodTab:
         """Sort a result's measurements for the eye."""
         return plain_reading(measurements)
 
+    def offers(self) -> Sequence[Offer]:
+        """What is at hand without being sent; asked each time the files are shown."""
+        return ()
+
+    def more(self, job: JobView, scene: Scene) -> Markup:
+        """What this tab adds to a finished job; nothing here."""
+        return Markup("")
+
+    @property
+    def limits(self) -> str:
+        """What may be dropped here, in a few words."""
+        names = [suffix.lstrip(".").upper() for suffix in self.named]
+        rest = f" and {len(names) - 8} more" if names[8:] else ""
+        return f"{', '.join(names[:8])}{rest}" if names else "Any file"
+
     def build(self, studio: Studio, inbox: Inbox, models: ModelChoices) -> None:
         """Make the components; call inside the tab's Blocks context."""
         settings = studio.settings
@@ -85,38 +106,40 @@ class MethodTab:
                     elem_classes="ns-drop",
                 )
                 gr.HTML(
-                    f'<p class="ns-note">{_limits(self.named, settings.max_upload_mb)}</p>',
+                    f'<p class="ns-note">{self.limits}; up to {settings.max_upload_mb} MB each</p>',
                     apply_default_css=False,
                 )
                 self.more_ways_in(settings)
                 example = self.example
                 self.files = FilesPanel(
                     self.id, inbox, self.look, example.name if example is not None else "",
-                    credit=self.credit, listen=self.listen,
+                    credit=self.credit, listen=self.listen, offers=self.offers,
                 )  # fmt: skip
                 with gr.Row(visible=not settings.shared, elem_classes="ns-path"):
                     self.path = gr.Textbox(
-                        label="Or a file or folder on this machine",
+                        label=self.in_place,
                         placeholder=self.place,
                         scale=1,
                         elem_id=f"path-{self.id}",
                         info="Read where it is; nothing is copied or changed",
                         submit_btn="Add",
                     )
-                self.choice = gr.Radio(
+                self.choice = (gr.Radio if len(self.engines) <= _IN_SIGHT else gr.Dropdown)(
                     choices=[(engine.title, engine.id) for engine in self.engines],
                     value=self.engines[0].id,
                     label="Method",
                     visible=len(self.engines) > 1,
                     elem_id=f"method-{self.id}",
                 )
-                self.forms = [self._form(engine, models) for engine in self.engines]
+                self.forms = [self._form(one, models, settings.shared) for one in self.engines]
                 self.run = gr.Button(
                     "Run", variant="primary", size="lg", elem_id=f"run-{self.id}",
                     elem_classes="ns-run",
                 )  # fmt: skip
             with gr.Column(scale=1, min_width=320):
-                self.result = ResultPanel(self.id, self.empty, self.read, sound=self.listen)
+                self.result = ResultPanel(
+                    self.id, self.empty, self.read, icon=self.icon, more=self.more
+                )
 
     @property
     def named(self) -> list[str]:
@@ -127,7 +150,7 @@ class MethodTab:
     def more_ways_in(self, settings: Settings) -> None:
         """Make what stands below the drop zone; nothing here."""
 
-    def _form(self, engine: type[Engine], models: ModelChoices) -> EngineForm:
+    def _form(self, engine: type[Engine], models: ModelChoices, shared: bool) -> EngineForm:
         with gr.Column(visible=engine is self.engines[0], elem_classes="ns-form") as group:
             gr.HTML(
                 '<p class="ns-note"></p>',
@@ -135,7 +158,8 @@ class MethodTab:
                 apply_default_css=False,
                 summary=engine.summary,
             )
-            return EngineForm(engine, Form(engine.id, engine.Params, models), group)
+            form = Form(engine.id, engine.Params, models, shared=shared)
+            return EngineForm(engine, form, group)
 
     def shown_group(self, engine_id: str) -> list[gr.Column]:
         """Updates that show the controls of the chosen engine alone."""
@@ -183,9 +207,3 @@ class MethodTab:
                 moved |= {p: job.inputs[0].path for p, job in zip(paths, jobs, strict=True)}
         inbox.submitted(scene.session.id, self.id, moved)
         scene.view.coming[self.id] = batch
-
-
-def _limits(suffixes: Sequence[str], megabytes: int) -> str:
-    names = [suffix.lstrip(".").upper() for suffix in suffixes]
-    shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if names[8:] else "")
-    return f"{shown or 'Any file'}; up to {megabytes} MB each"

@@ -41,6 +41,7 @@ class SpeechTab(MethodTab):
     place = "/home/me/interviews/2026-11-20"
     credit = "Voice: Allison Smith, Asterisk core sounds, CC BY-SA 3.0. The noise was added here."
     listen = True
+    icon = "sound"
     empty = (
         "The result appears here",
         "Add or record a voice and press Run. You hear it before, after, and what was removed; "

@@ -1,0 +1,49 @@
+"""A few lines of Python that load an exported model, by the layout that it is in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_NEEDS = {  # quant_method of a config.json -> what transformers wants installed for it
+    "compressed-tensors": "transformers compressed-tensors",
+    "awq": "transformers gptqmodel",
+    "gptq": "transformers gptqmodel optimum",
+    "bitsandbytes": "transformers bitsandbytes",
+    "": "transformers",
+}
+_TRANSFORMERS = """\
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+folder = {folder!r}
+model = AutoModelForCausalLM.from_pretrained(folder)
+tokenizer = AutoTokenizer.from_pretrained(folder)
+
+inputs = tokenizer("The noise of a sensor", return_tensors="pt")
+print(tokenizer.decode(model.generate(**inputs, max_new_tokens=40)[0]))
+"""
+_OURS = """\
+from pathlib import Path
+
+from engines.quantize.runtime import generate, load_model
+
+model = load_model(Path({folder!r}))
+print("".join(generate(model, "The noise of a sensor", max_new_tokens=40)))
+"""
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """Code, and what has to be there to run it."""
+
+    needs: str
+    code: str
+
+
+def snippet(method: str, folder: str) -> Snippet:
+    """How to load a folder whose config.json names this `quant_method` ("" for none)."""
+    if method in _NEEDS:
+        return Snippet(f"pip install {_NEEDS[method]}", _TRANSFORMERS.format(folder=folder))
+    return Snippet(
+        "This layout is the studio's own; run it in the studio's folder",
+        _OURS.format(folder=folder),
+    )

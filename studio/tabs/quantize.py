@@ -1,0 +1,268 @@
+"""The quantization tab: language models in, smaller ones out, compared and asked side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from engines.base import Engine
+from studio import language
+from studio.forms import ModelChoices
+from studio.inbox import Inbox
+from studio.jobs.service import Studio
+from studio.jobs.views import ArtifactView, JobView
+from studio.markup import figures, filesize, part
+from studio.model_facts import model_facts
+from studio.panels.files import Offer
+from studio.panels.result import Reading, Row, Verdict, plain_reading
+from studio.reader import FileReader, Look
+from studio.scene import Scene
+from studio.snippets import Snippet, snippet
+from studio.tabs.generic import MethodTab
+
+_FIRST = "quantize.awq"  # the method that does well without a setting
+_PAIRS = {  # name -> title of a measurement that has an "_original" beside it
+    "perplexity": "Perplexity",
+    "size_mb": "Size",
+    "tokens_per_second": "Speed",
+}
+_NAMES = {"bits_per_weight": "Bits a weight", "seconds_per_layer": "seconds a layer"}
+_UNITS = {"tokens_per_second": "tokens/s"}
+_CLOSE, _WORSE = 5.0, 25.0  # % that perplexity may rise
+_COMPARED = 12  # results of one model in one table
+_REPORT = 4 << 20  # bytes; a longer one is for downloading
+_MOST_ROWS = 40
+
+
+class QuantizeTab(MethodTab):
+    """A model's folder, a zip of one or a known model in; one of fewer bits out."""
+
+    noun = "model"
+    place = "/home/me/models/SmolLM2-135M"
+    in_place = "Or the folder of a model on this machine"
+    icon = "model"
+    models = True
+    empty = (
+        "The smaller model appears here",
+        "Choose a model and press Run. You see what it lost, layer by layer, and can ask both "
+        "the same question; nothing has to be set.",
+    )
+
+    def __init__(self, title: str, engines: Sequence[type[Engine]]) -> None:
+        """See `MethodTab`."""
+        super().__init__(title, sorted(engines, key=lambda engine: engine.id != _FIRST))
+        self.suffixes = (".zip",)
+        self._reader = FileReader(model_facts)
+
+    @property
+    def limits(self) -> str:
+        """See `MethodTab`."""
+        return "A zip of a model's folder: config.json, safetensors, tokenizer"
+
+    def build(self, studio: Studio, inbox: Inbox, models: ModelChoices) -> None:
+        """See `MethodTab`."""
+        self._settings = studio.settings
+        super().build(studio, inbox, models)
+
+    def offers(self) -> Sequence[Offer]:
+        """Models that ship or were pulled."""
+        return [
+            Offer(model.id, model.id, f"{model.title}, {filesize(model.bytes)}")
+            for model in language.known(self._settings)
+        ]
+
+    def look(self, path: Path) -> Look:
+        """Architecture, weights, layers and size of a model, or why it cannot be used."""
+        if not path.is_dir() and path.suffix.lower() not in self.suffixes:
+            return Look(problem="This is no model; drop a zip of a model's folder")
+        return self._reader.look(path)
+
+    def read(self, measurements: Mapping[str, tuple[float, str]]) -> Reading:
+        """Before and after in large numbers, a sentence on the loss, the rest in a table."""
+        headline = [
+            Row(title, _short(name, value), _UNITS.get(name, unit), before)
+            for name, title in _PAIRS.items()
+            if name in measurements
+            for value, unit in [measurements[name]]
+            for before in [_before(measurements, name)]
+        ]
+        if "bits_per_weight" in measurements:
+            value, _ = measurements["bits_per_weight"]
+            headline.append(Row(_NAMES["bits_per_weight"], round(value, 2), ""))
+        if not headline:
+            return plain_reading(measurements)
+        shown = {*_PAIRS, *(f"{name}_original" for name in _PAIRS), "bits_per_weight"}
+        rest = {_NAMES.get(k, k): value for k, value in measurements.items() if k not in shown}
+        return Reading(
+            "Before and after", headline, verdict(measurements), plain_reading(rest).rest
+        )
+
+    def more(self, job: JobView, scene: Scene) -> Markup:
+        """The report's table, other results of the same model, how to load it, and a try-out."""
+        model = next((file for file in job.outputs if file.folder and not file.missing), None)
+        return part(
+            "quantize.html",
+            job=job,
+            report=report_table(job),
+            others=_compared(job, scene),
+            snippet=_snippet(model, shared=scene.studio.settings.shared) if model else None,
+            original=job.inputs[0].name if job.inputs and job.inputs[0].path.exists() else "",
+            chat=model is not None and chats(model.path),
+            ask=model is not None,
+        )
+
+
+def verdict(measurements: Mapping[str, tuple[float, str]]) -> Verdict | None:
+    """What the loss means, in a sentence; None where it was not measured."""
+    after, before = measurements.get("perplexity"), _before(measurements, "perplexity")
+    if after is None or not before:
+        return None
+    rise = 100.0 * (after[0] / before - 1.0)
+    size, was = measurements.get("size_mb"), _before(measurements, "size_mb")
+    smaller = f"It takes {100.0 * size[0] / was:.0f} % of the space. " if size and was else ""
+    said = f"Perplexity on held-out text {_change(rise)}: "
+    if rise <= _CLOSE:
+        return Verdict(f"{smaller}{said}answers should read like the original's.", "sure")
+    if rise <= _WORSE:
+        return Verdict(
+            f"{smaller}{said}a loss that can be noticed; more bits or smaller groups lessen it.",
+            "sure",
+        )
+    return Verdict(
+        f"{smaller}{said}the model is damaged. Take more bits, smaller groups or another method.",
+        "doubt",
+    )
+
+
+def _change(rise: float) -> str:
+    if abs(rise) < 0.05:
+        return "stays as it was"
+    return f"{'rises' if rise > 0 else 'falls'} by {figures(round(abs(rise), 1))} %"
+
+
+def _before(measurements: Mapping[str, tuple[float, str]], name: str) -> float | None:
+    found = measurements.get(f"{name}_original")
+    return None if found is None else _short(name, found[0])
+
+
+def _short(name: str, value: float) -> float:
+    """As many digits as can be compared at a glance."""
+    if name == "perplexity":
+        return round(value, 2) if value < 100 else round(value)
+    return round(value, 1) if value < 100 else round(value)
+
+
+def chats(folder: Path) -> bool:
+    """Whether a model has a template for conversations."""
+    if (folder / "chat_template.jinja").is_file() or (folder / "chat_template.json").is_file():
+        return True
+    try:
+        config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and bool(config.get("chat_template"))
+
+
+def _snippet(model: ArtifactView, *, shared: bool) -> Snippet:
+    try:
+        config = json.loads((model.path / "config.json").read_text(encoding="utf-8"))
+        stored = config.get("quantization_config") or {}
+        method = str(stored.get("quant_method", ""))
+    except (OSError, ValueError, AttributeError):
+        method = ""
+    # A visitor unpacks the zip where they are; only the person at this machine has the path.
+    return snippet(method, model.name if shared else str(model.path))
+
+
+# --- tables -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Table:
+    """Column titles, and rows of a link (a job's id, or ""), a mark for "this one", and cells."""
+
+    columns: Sequence[str]
+    rows: Sequence[tuple[str, bool, Sequence[str]]]
+
+
+_COLUMNS = {
+    "method": "Method",
+    "export": "Layout",
+    "bits_per_weight": "Bits a weight",
+    "perplexity": "Perplexity",
+    "size_mb": "Size, MB",
+    "tokens_per_second": "Tokens/s",
+    "peak_mb": "Peak memory, MB",
+}
+
+
+def report_table(job: JobView) -> Table | None:
+    """The rows of report.json: the original, the result and what was measured beside them."""
+    file = next((one for one in job.outputs if one.name.endswith("report.json")), None)
+    if file is None or file.missing or file.path.stat().st_size > _REPORT:
+        return None
+    try:
+        rows = json.loads(file.path.read_text(encoding="utf-8")).get("rows")
+    except (OSError, ValueError, AttributeError):
+        return None
+    found = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    columns = [name for name in _COLUMNS if any(name in row for row in found)]
+    if len(found) < 2 or not columns:
+        return None
+    cells = [
+        ("", False, [_cell(name, row.get(name)) for name in columns]) for row in found[:_MOST_ROWS]
+    ]
+    return Table([_COLUMNS[name] for name in columns], cells)
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return "\N{EN DASH}"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)[:80]
+    return figures(round(value, 2) if name == "bits_per_weight" else _short(name, value))
+
+
+def _compared(job: JobView, scene: Scene) -> Table | None:
+    """All results of the same model in this session, the smallest perplexity first."""
+    if not job.inputs:
+        return None
+    jobs = scene.studio.jobs(
+        scene.owner, session_id=job.session_id, states=("done",), limit=50, tab="quantize"
+    )
+    same = [one for one in jobs if one.inputs and one.inputs[0].sha256 == job.inputs[0].sha256]
+    if len(same) < 2:
+        return None
+    same.sort(key=lambda one: one.measurements.get("perplexity", (float("inf"), ""))[0])
+    measured = ("bits_per_weight", "perplexity", "size_mb", "tokens_per_second")
+    rows: list[tuple[str, bool, Sequence[str]]] = []
+    original = _originals(job)
+    if original:
+        rows.append(("", False, ["Original", "", *(_cell(k, original.get(k)) for k in measured)]))
+    rows += [
+        (
+            one.id,
+            one.id == job.id,
+            [
+                one.title,
+                str(one.params.get("export", "")),
+                *(_cell(k, one.measurements.get(k, (None, ""))[0]) for k in measured),
+            ],
+        )
+        for one in same[:_COMPARED]
+    ]
+    return Table(["Method", "Layout", *(_COLUMNS[name] for name in measured)], rows)
+
+
+def _originals(job: JobView) -> dict[str, float]:
+    ending = "_original"
+    return {
+        name.removesuffix(ending): value
+        for name, (value, _) in job.measurements.items()
+        if name.endswith(ending)
+    }
