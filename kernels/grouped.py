@@ -41,36 +41,46 @@ def dequantize(
         ValueError: the shapes do not fit each other.
     """
     rows, columns = codes.shape
+    group = group_size(codes, scale, dim)
     result = torch.empty((rows, columns), dtype=dtype, device=codes.device)
     step = tile_rows(codes, scale, dim)
     for start in range(0, rows, step):
-        stop = min(start + step, rows)
-        result[start:stop] = dequantize_rows(codes, scale, zero, start, stop, dim)
+        part = codes[start : start + step]
+        result[start : start + step] = dequantize_tile(part, scale, zero, start, group, dim)
     return result
 
 
-def dequantize_rows(
+def dequantize_tile(
     codes: Tensor,
     scale: Tensor,
     zero: Tensor | int,
     start: int,
-    stop: int,
+    group: int,
     dim: Dim = "in",
 ) -> Tensor:
-    """The rows `start` to `stop` of `dequantize`, float32.
+    """Some rows of `dequantize`.
 
-    For `dim` "out" both ends must lie between groups, as `tile_rows` has them.
+    Args:
+        codes: (r, in) uint8, of the rows `start` to `start` + r; for `dim` "out" both are multiples
+            of the group.
+        scale: of the whole weight.
+        zero: of the whole weight.
+        start: the first row.
+        group: weights that share a scale.
+        dim: where the groups lie.
+
+    Returns:
+        (r, in) float32.
     """
-    group = group_size(codes, scale, dim)
-    weight = codes[start:stop].to(torch.float32)
+    weight = codes.to(torch.float32)
     if dim == "in":
-        view = weight.view(stop - start, -1, group)
-        part = slice(start, stop)
+        view = weight.unflatten(1, (-1, group))
+        part = slice(start, start + codes.shape[0])
         shown = scale[part].unsqueeze(-1)
         moved = zero if isinstance(zero, int) else zero[part].unsqueeze(-1)
     else:
-        view = weight.view(-1, group, weight.shape[1])
-        part = slice(start // group, stop // group)
+        view = weight.unflatten(0, (-1, group))
+        part = slice(start // group, (start + codes.shape[0]) // group)
         shown = scale[:, part].T.unsqueeze(1)
         moved = zero if isinstance(zero, int) else zero[:, part].T.unsqueeze(1)
     view.sub_(moved).mul_(shown.to(torch.float32))
@@ -97,12 +107,12 @@ def matmul(
         (..., out) of the type of `x`.
     """
     rows = codes.shape[0]
+    group = group_size(codes, scale, dim)
     result = x.new_empty((*x.shape[:-1], rows))
     step = tile_rows(codes, scale, dim)
     for start in range(0, rows, step):
-        stop = min(start + step, rows)
-        weight = dequantize_rows(codes, scale, zero, start, stop, dim)
-        result[..., start:stop] = x @ weight.to(x.dtype).T
+        weight = dequantize_tile(codes[start : start + step], scale, zero, start, group, dim)
+        result[..., start : start + step] = x @ weight.to(x.dtype).T
     return result
 
 

@@ -1,0 +1,247 @@
+"""A weight of few bits, prepared once and multiplied with many times.
+
+`prepare` keeps the weight packed and picks the ways to multiply by what the machine has:
+
+- `native`: lowbit.c, where it could be built; 2, 3, 4 and 8 bits, any batch.
+- `int4pack`: torch's own 4-bit kernel, for few rows of bfloat16 where there is no native kernel. It
+  rounds the weights to bfloat16.
+- `tiles`: torch alone; a tile of rows is unpacked, dequantized, multiplied and dropped. Any bits,
+  any groups, any device, but slow for few rows.
+
+`native`, and `tiles` for float32, are exact: the float32 product with the dequantized weight but
+for the order of the sums, some 2e-7 of the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ctypes import CDLL
+from functools import lru_cache
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from kernels import grouped, native, packing
+from kernels.grouped import Dim
+from kernels.native.weight import BITS, NativeWeight, fits, lanes
+
+WayName = Literal["native", "int4pack", "tiles"]
+WAYS: tuple[WayName, ...] = ("native", "int4pack", "tiles")
+
+_INT4PACK_GROUPS = (32, 64, 128, 256)
+_INT4PACK_ROWS = 16  # its outputs come in multiples of this
+_INT4PACK_BATCH = 8  # beyond it, dequantizing once is faster
+
+
+class Way(Protocol):
+    """One way to multiply with the weight that it holds."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it holds."""
+        ...
+
+    def serves(self, x: Tensor) -> bool:
+        """Whether `matmul` takes these rows."""
+        ...
+
+    def matmul(self, x: Tensor) -> Tensor:
+        """(batch, in) -> (batch, out) of the same type."""
+        ...
+
+
+class LowBitWeight:
+    """A weight (out, in) of few bits that multiplies; made by `prepare`.
+
+    Attributes:
+        shape: out and in.
+        bits: of a code.
+        ways: what it multiplies by; the first that serves is taken.
+    """
+
+    def __init__(self, shape: tuple[int, int], bits: int, ways: dict[str, Way]) -> None:
+        self.shape = shape
+        self.bits = bits
+        self.ways = ways
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the weight takes in memory, every copy of it counted."""
+        return sum(way.nbytes for way in self.ways.values())
+
+    def matmul(self, x: Tensor) -> Tensor:
+        """Multiply x W^T.
+
+        Args:
+            x: (..., in), float32, bfloat16 or float16.
+
+        Returns:
+            (..., out) of the type of `x`.
+
+        Raises:
+            ValueError: `x` has another number of inputs.
+        """
+        rows, inputs = self.shape
+        if x.shape[-1] != inputs:
+            raise ValueError(f"The weight has {inputs} inputs, and x has {x.shape[-1]}.")
+        flat = x.reshape(-1, inputs)
+        way = next(way for way in self.ways.values() if way.serves(flat))
+        return way.matmul(flat).view(*x.shape[:-1], rows)
+
+
+def prepare(
+    codes: Tensor,
+    scale: Tensor,
+    zero: Tensor | None,
+    bits: int,
+    dim: Dim = "in",
+    ways: Sequence[WayName] = WAYS,
+) -> LowBitWeight:
+    """Pack a weight (code - zero) * scale for multiplying.
+
+    Args:
+        codes: (out, in) uint8, 0 to 2^bits - 1.
+        scale: (out, in / g) for `dim` "in", (in, out / g) for "out"; any float type.
+        zero: as `scale`, uint8; None for 2^(bits - 1).
+        bits: 1 to 8.
+        dim: where the groups lie.
+        ways: those allowed, of which the machine's best are kept.
+
+    Raises:
+        ValueError: the shapes do not fit, or none of `ways` serves such a weight.
+    """
+    group = grouped.group_size(codes, scale, dim)
+    library = native.load() if "native" in ways and codes.is_cpu else None
+    chosen: dict[str, Way] = {}
+    if library is not None and dim == "in" and fits(codes, scale, bits):
+        chosen["native"] = _Native(library, codes, scale, zero, bits)
+    elif library is not None and dim == "out" and bits in BITS and group % lanes(library) == 0:
+        chosen["native"] = _NativeByOutputs(library, codes, scale, zero, bits)
+    if "native" not in chosen:
+        if "int4pack" in ways and bits == 4 and dim == "in" and _int4pack_fits(codes, group):
+            chosen["int4pack"] = _Int4Pack(codes, scale, zero)
+        if "tiles" in ways:
+            chosen["tiles"] = _Tiles(codes, scale, zero, bits, dim)
+    if not chosen:
+        raise ValueError(f"None of {', '.join(ways)} multiplies this weight of {bits} bits.")
+    return LowBitWeight((codes.shape[0], codes.shape[1]), bits, chosen)
+
+
+class _Native:
+    """lowbit.c, groups along the inputs."""
+
+    def __init__(
+        self, library: CDLL, codes: Tensor, scale: Tensor, zero: Tensor | None, bits: int
+    ) -> None:
+        self._weight = NativeWeight(library, codes, scale, zero, bits)
+        self.nbytes = self._weight.nbytes
+
+    def serves(self, x: Tensor) -> bool:
+        return x.is_cpu
+
+    def matmul(self, x: Tensor) -> Tensor:
+        return self._weight.matmul(x.to(torch.float32)).to(x.dtype)
+
+
+class _NativeByOutputs:
+    """lowbit.c, groups along the outputs.
+
+    All weights of a group are of one column, so the scales go into x: once for every group of
+    outputs, which then takes its own x and bare codes.
+    """
+
+    def __init__(
+        self, library: CDLL, codes: Tensor, scale: Tensor, zero: Tensor | None, bits: int
+    ) -> None:
+        group = grouped.group_size(codes, scale, "out")
+        self._weight = NativeWeight(library, codes, None, None, bits, share=group)
+        self._scale = scale.T.contiguous()  # (groups, in)
+        offset = None if zero is None else zero.to(torch.float32) - (1 << (bits - 1))
+        self._moved = None if offset is None else offset * scale.to(torch.float32)  # (in, groups)
+        moved = 0 if self._moved is None else self._moved.nbytes
+        self.nbytes = self._weight.nbytes + self._scale.nbytes + moved
+
+    def serves(self, x: Tensor) -> bool:
+        return x.is_cpu
+
+    def matmul(self, x: Tensor) -> Tensor:
+        wide = x.to(torch.float32)
+        y = self._weight.matmul(self._scale.to(torch.float32).unsqueeze(1) * wide)
+        if self._moved is not None:
+            y.unflatten(1, (self._scale.shape[0], -1)).sub_((wide @ self._moved).unsqueeze(-1))
+        return y.to(x.dtype)
+
+
+class _Int4Pack:
+    """torch's own kernel. The order of its bytes is the processor's: it is never stored."""
+
+    def __init__(self, codes: Tensor, scale: Tensor, zero: Tensor | None) -> None:
+        self._group = grouped.group_size(codes, scale, "in")
+        self._packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes.to(torch.int32), 2)
+        wide = scale.to(torch.float32)
+        offset = torch.zeros_like(wide) if zero is None else (8.0 - zero.to(torch.float32)) * wide
+        both = torch.stack([wide, offset], dim=-1).transpose(0, 1)
+        self._scale_and_zero = both.to(torch.bfloat16).contiguous()
+        self.nbytes = self._packed.nbytes + self._scale_and_zero.nbytes
+
+    def serves(self, x: Tensor) -> bool:
+        return x.is_cpu and x.dtype == torch.bfloat16 and x.shape[0] <= _INT4PACK_BATCH
+
+    def matmul(self, x: Tensor) -> Tensor:
+        return torch.ops.aten._weight_int4pack_mm_for_cpu(
+            x.contiguous(), self._packed, self._group, self._scale_and_zero
+        )
+
+
+class _Tiles:
+    """Dequantize some rows, multiply, drop them."""
+
+    def __init__(
+        self, codes: Tensor, scale: Tensor, zero: Tensor | None, bits: int, dim: Dim
+    ) -> None:
+        self._words = packing.pack_bits(codes, bits)
+        self._scale, self._bits = scale, bits
+        self._dim: Dim = dim
+        self._zero = 1 << (bits - 1) if zero is None else zero
+        self._rows, self._inputs = codes.shape
+        self._group = grouped.group_size(codes, scale, dim)
+        self._step = grouped.tile_rows(codes, scale, dim)
+        self.nbytes = self._words.nbytes + scale.nbytes + (0 if zero is None else zero.nbytes)
+
+    def serves(self, x: Tensor) -> bool:
+        return True
+
+    def matmul(self, x: Tensor) -> Tensor:
+        result = x.new_empty((x.shape[0], self._rows))
+        for start in range(0, self._rows, self._step):
+            words = self._words[start : start + self._step]
+            codes = packing.unpack_bits(words, self._bits, self._inputs)
+            weight = grouped.dequantize_tile(
+                codes, self._scale, self._zero, start, self._group, self._dim
+            )
+            result[:, start : start + self._step] = x @ weight.to(x.dtype).T
+        return result
+
+
+def _int4pack_fits(codes: Tensor, group: int) -> bool:
+    """Whether torch's kernel takes such a weight, and is right here."""
+    fits_it = codes.is_cpu and codes.shape[0] % _INT4PACK_ROWS == 0 and group in _INT4PACK_GROUPS
+    return fits_it and _int4pack_is_right()
+
+
+@lru_cache(maxsize=1)
+def _int4pack_is_right() -> bool:
+    """Try torch's kernel, a private operation, on a small weight once."""
+    made = torch.Generator().manual_seed(0)
+    codes = torch.randint(0, 16, (16, 64), generator=made).to(torch.uint8)
+    zero = torch.randint(0, 16, (16, 2), generator=made).to(torch.uint8)
+    scale = torch.rand(16, 2, generator=made) + 0.1
+    x = torch.randn(3, 64, generator=made).to(torch.bfloat16)
+    expected = x.to(torch.float32) @ grouped.dequantize(codes, scale, zero).T
+    try:
+        got = _Int4Pack(codes, scale, zero).matmul(x).to(torch.float32)
+    except (AttributeError, RuntimeError):
+        return False
+    error = torch.linalg.vector_norm(got - expected) / torch.linalg.vector_norm(expected)
+    return bool(error < 0.02)

@@ -1,0 +1,204 @@
+/* y = x W^T for a weight of 2, 3, 4 or 8 bits in groups, float32 throughout.
+ *
+ * LANES rows of W make a block, one row a lane. A block's codes are 32-bit words in the order
+ * [word][lane]; along a row they are one dense little-endian stream, so that 32 columns are `bits`
+ * words. A group's products are summed with the bare codes, and the scale comes in once a group:
+ *     y[m, n] = sum over groups of scale * (sum of x q - offset * sum of x),
+ * where q = code - 2^(bits - 1) and offset = zero - 2^(bits - 1). Only the order of the sums
+ * differs from a float32 product with the dequantized weight.
+ *
+ * Vectors are those of GCC and Clang, so that one text serves AVX-512, AVX2, NEON and plain C;
+ * the one instruction that is named is AVX-512's permutation, which looks up sixteen codes at once.
+ */
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#define LANES 16
+#elif defined(__AVX__)
+#define LANES 8
+#else
+#define LANES 4
+#endif
+#define CHUNK 32     /* columns that fill whole words whatever the bits */
+#define MOST_ROWS 8  /* rows of x in one pass over a block: more do not fit the registers */
+#define BATCH 64     /* rows of x that stay in the second-level cache */
+#define INLINE static inline __attribute__((always_inline))
+
+typedef float vf __attribute__((vector_size(4 * LANES), aligned(4)));
+typedef uint32_t vu __attribute__((vector_size(4 * LANES), aligned(4)));
+typedef uint16_t vh __attribute__((vector_size(2 * LANES), aligned(2)));
+typedef int8_t vb __attribute__((vector_size(LANES), aligned(1)));
+
+typedef struct {
+    const uint32_t *words; /* [blocks][columns / 32 * bits][LANES] */
+    const void *scale;     /* [blocks][groups][LANES], float16 or float32; NULL where all are 1 */
+    const int8_t *offset;  /* [blocks][groups][LANES]; NULL where all are 0 */
+    int64_t rows;          /* of W, without the padding of the last block */
+    int64_t columns;       /* a multiple of 32 */
+    int64_t group;         /* columns of a group: a multiple of 32 that divides `columns` */
+    int64_t share;         /* rows that share one x, a multiple of LANES; then there is no offset */
+    int32_t bits;          /* 2, 3, 4 or 8 */
+    int32_t wide;          /* 1: the scales are float32 */
+} Weight;
+
+/* What a permutation by the lowest four bits of each lane makes of codes of `bits` bits. */
+INLINE vf table_for(int bits) {
+    vf table;
+    for (int i = 0; i < LANES; i++) table[i] = (float)((i & ((1 << bits) - 1)) - (1 << (bits - 1)));
+    return table;
+}
+
+/* Column `j` (a constant) of 32 in `words`, as numbers -2^(bits - 1) to 2^(bits - 1) - 1. */
+INLINE vf decode(const vu *words, int j, int bits, vf table) {
+    int shift = j * bits % 32;
+    vu part = words[j * bits / 32];
+    if (shift + bits > 32) { /* 3 bits lie across words twice in 32 */
+        part = (part >> shift) | (words[j * bits / 32 + 1] << (32 - shift));
+        shift = 0;
+    }
+#ifdef __AVX512F__
+    if (bits <= 4)
+        return (vf)_mm512_permutexvar_ps((__m512i)(shift ? part >> shift : part), (__m512)table);
+#endif
+    (void)table;
+    /* Put into the mantissa of 2^(23 - shift), a code is a number without any conversion. */
+    if (shift + bits > 20) {
+        part >>= shift;
+        shift = 0;
+    }
+    uint32_t mask = ((1u << bits) - 1) << shift, power = (uint32_t)(127 + 23 - shift) << 23;
+    return (vf)((part & mask) | power) - (float)((1 << (23 - shift)) + (1 << (bits - 1)));
+}
+
+INLINE vf load_scale(const Weight *w, int64_t at) {
+    if (w->wide) return *(const vf *)((const float *)w->scale + at * LANES);
+    const uint16_t *half = (const uint16_t *)w->scale + at * LANES;
+#ifdef __AVX512F__
+    return (vf)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)half));
+#else
+    vu code = __builtin_convertvector(*(const vh *)half, vu);
+    vf size = (vf)((code & 0x7fff) << 13) * 0x1p112f; /* the exponents' biases: 127 - 15 */
+    return (vf)((vu)size | (code & 0x8000) << 16);
+#endif
+}
+
+/* A block by `count` (a constant) rows of x, which lie as [columns][count]. `sums` holds the sums
+ * of x over groups, [count][groups], and is read only where there are offsets. */
+INLINE void pass(const Weight *w, int64_t block, const float *x, const float *sums, float *y,
+                 int count, int bits) {
+    int64_t groups = w->columns / w->group;
+    const uint32_t *at = w->words + block * (w->columns / 32 * bits) * LANES;
+    const int parts = count == 1 ? 4 : count == 2 ? 2 : 1; /* sums at once hide each other's time */
+    vf table = table_for(bits), total[MOST_ROWS];
+    for (int m = 0; m < count; m++) total[m] = (vf){0};
+    for (int64_t g = 0; g < groups; g++) {
+        vf sum[MOST_ROWS];
+        for (int i = 0; i < count * parts; i++) sum[i] = (vf){0};
+        for (int64_t k = 0; k < w->group; k += CHUNK) {
+            vu words[8];
+            for (int i = 0; i < bits; i++) words[i] = *(const vu *)(at + i * LANES);
+#pragma GCC unroll 32
+            for (int j = 0; j < CHUNK; j++) {
+                vf value = decode(words, j, bits, table);
+#pragma GCC unroll 8
+                for (int m = 0; m < count; m++)
+                    sum[m * parts + j % parts] += value * x[j * count + m];
+            }
+            at += bits * LANES;
+            x += CHUNK * count;
+        }
+        vf scale = table * 0 + 1, offset = {0};
+        if (w->scale) scale = load_scale(w, block * groups + g);
+        if (w->offset) {
+            const int8_t *stored = w->offset + (block * groups + g) * LANES;
+            offset = __builtin_convertvector(*(const vb *)stored, vf);
+        }
+        for (int m = 0; m < count; m++) {
+            vf all = sum[m * parts];
+            for (int i = 1; i < parts; i++) all += sum[m * parts + i];
+            if (w->offset) all -= offset * sums[m * groups + g];
+            total[m] += scale * all;
+        }
+    }
+    int64_t first = block * LANES, left = w->rows - first;
+    for (int m = 0; m < count; m++)
+        memcpy(y + m * w->rows + first, &total[m], sizeof(float) * (left < LANES ? left : LANES));
+}
+
+/* The largest number of rows that a pass takes of so many. */
+INLINE int64_t pass_rows(int64_t left) {
+    return left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+}
+
+#define FOR_BITS(BITS)                                                                           \
+    static void block_##BITS(const Weight *w, int64_t block, const float *x, const float *sums,  \
+                             float *y, int64_t batch) {                                          \
+        for (int64_t m = 0, count; m < batch; m += count) {                                      \
+            const float *part = x + m * w->columns, *sum = sums + m * (w->columns / w->group);   \
+            float *out = y + m * w->rows;                                                        \
+            count = pass_rows(batch - m);                                                        \
+            if (count == 8) pass(w, block, part, sum, out, 8, BITS);                             \
+            else if (count == 4) pass(w, block, part, sum, out, 4, BITS);                        \
+            else if (count == 2) pass(w, block, part, sum, out, 2, BITS);                        \
+            else pass(w, block, part, sum, out, 1, BITS);                                        \
+        }                                                                                        \
+    }
+FOR_BITS(2)
+FOR_BITS(3)
+FOR_BITS(4)
+FOR_BITS(8)
+
+/* Lay the rows of each pass side by side, so that one column of them is one piece of memory. */
+static void interleave(const float *x, float *to, int64_t batch, int64_t columns) {
+    for (int64_t m = 0, count; m < batch; m += count) {
+        count = pass_rows(batch - m);
+        for (int64_t i = 0; i < count; i++)
+            for (int64_t k = 0; k < columns; k++)
+                to[m * columns + k * count + i] = x[(m + i) * columns + k];
+    }
+}
+
+/* Lanes of a block, which the weight has to be laid out for. */
+int lowbit_lanes(void) { return LANES; }
+
+/* x: [rows / share][batch][columns]; y: [batch][rows]. `room` has as many floats as x for an
+ * interleaved one, and batch * groups for sums. Returns 0, or 1 for another number of bits. */
+int lowbit_matmul(const Weight *w, const float *x, float *y, float *room, int64_t batch,
+                  int threads) {
+    void (*run)(const Weight *, int64_t, const float *, const float *, float *, int64_t) =
+        w->bits == 2   ? block_2
+        : w->bits == 3 ? block_3
+        : w->bits == 4 ? block_4
+        : w->bits == 8 ? block_8
+                       : 0;
+    if (!run) return 1;
+    int64_t groups = w->columns / w->group, blocks = (w->rows + LANES - 1) / LANES;
+    int64_t shares = (w->rows + w->share - 1) / w->share, step = batch * w->columns;
+    float *sums = room + shares * step;
+    if (w->offset)
+        for (int64_t i = 0; i < batch * groups; i++) {
+            float sum = 0;
+            for (int64_t k = 0; k < w->group; k++) sum += x[i * w->group + k];
+            sums[i] = sum;
+        }
+    for (int64_t m = 0; m < batch; m += BATCH) {
+        int64_t some = batch - m < BATCH ? batch - m : BATCH;
+        const float *part = x + m * w->columns;
+        if (some > 1) {
+            float *to = room + m * w->columns;
+            for (int64_t i = 0; i < shares; i++)
+                interleave(part + i * step, to + i * step, some, w->columns);
+            part = to;
+        }
+        (void)threads;
+#ifdef _OPENMP
+#pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
+#endif
+        for (int64_t block = 0; block < blocks; block++)
+            run(w, block, part + block * LANES / w->share * step, sums + m * groups,
+                y + m * w->rows, some);
+    }
+    return 0;
+}
