@@ -21,9 +21,12 @@ from engines.quantize.methods.grid import (
     Search,
     decode,
     encode,
+    group_of,
     note_groups,
     round_weight,
+    squared,
     steps,
+    weighed,
 )
 
 RoundColumn = Callable[[int, Tensor], Tensor]
@@ -97,7 +100,10 @@ def gptq_grouped(
         search: how ranges are found; "mse" weighs errors by the curvature's diagonal.
         check: called every 128 columns.
     """
-    lines = round_weight(weight, grid, dim=dim, search=search, importance=curvature.diagonal)
+    cost = squared if search == "mse" else None
+    if cost is not None and dim == "in":
+        cost = weighed(curvature.diagonal, group_of(weight.shape[1], grid))
+    lines = round_weight(weight, grid, dim=dim, cost=cost)
     codes = torch.empty(weight.shape[1], weight.shape[0], dtype=torch.uint8, device=weight.device)
     scale, zero = lines.scale, lines.zero
     size = lines.group_size
@@ -110,13 +116,13 @@ def gptq_grouped(
         return decode(made, scale[:, group], own_zero, grid.bits).squeeze(-1)
 
     def along_outputs(number: int, column: Tensor) -> Tensor:
-        groups = column.unflatten(0, (-1, size))
-        own_scale, own_zero = steps(groups, grid, search)
+        groups = column.view(1, -1, size)
+        own_scale, own_zero = steps(groups, grid, cost)
         made = encode(groups, own_scale, own_zero, grid.bits)
         codes[number] = made.flatten()
-        scale[number] = own_scale
+        scale[number] = own_scale[0]
         if zero is not None and own_zero is not None:
-            zero[number] = own_zero
+            zero[number] = own_zero[0]
         return decode(made, own_scale, own_zero, grid.bits).flatten()
 
     gptq(weight, curvature, along_inputs if dim == "in" else along_outputs, check)
@@ -162,7 +168,8 @@ class Gptq(NoGradients):
             block.progress(len(made) / len(grids), path)
             weight = block.weight(path)
             if curvature is None:
-                layer = round_weight(weight, grids[path], search=self.search)
+                cost = squared if self.search == "mse" else None
+                layer = round_weight(weight, grids[path], cost=cost)
             else:
                 layer = gptq_grouped(
                     weight, curvature, grids[path], search=self.search, check=block.check

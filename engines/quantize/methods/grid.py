@@ -7,7 +7,7 @@ between 0 and 2^bits - 1 cannot stand for a range that lies on one side of 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 import torch
@@ -19,12 +19,15 @@ from engines.quantize.layers import Dim, Grid, Grouped, fitting_group
 Search = Literal["minmax", "mse"]
 """The range of a group: all of it, or the part that leaves the least squared error."""
 
+Cost = Callable[[Tensor], Tensor]
+"""Changes of weights (rows, n, g) float32, which it may write over -> their cost (rows, n)."""
+
 Steps = tuple[Tensor, Tensor | None]
 """Scale (...) float16 of every group, and zero point (...) uint8, None for symmetric grids."""
 
 _LEAST_RANGE = 1e-5
 _LEAST_SCALE = 2.0**-24  # the least float16 above 0
-_SHRINKS = tuple(1 - 0.03 * step for step in range(21))
+_SHARES = tuple(1 - 0.05 * step for step in range(13))
 _TILE_WEIGHTS = 1 << 22
 
 
@@ -46,13 +49,7 @@ def note_groups(block: Block, grids: Mapping[str, Grid]) -> None:
 
 
 def round_weight(
-    weight: Tensor,
-    grid: Grid,
-    *,
-    dim: Dim = "in",
-    search: Search = "minmax",
-    ceiling: Tensor | None = None,
-    importance: Tensor | None = None,
+    weight: Tensor, grid: Grid, *, dim: Dim = "in", cost: Cost | None = None
 ) -> Grouped:
     """Every weight as the nearest number of its group's grid.
 
@@ -60,20 +57,15 @@ def round_weight(
         weight: (out, in) float.
         grid: how finely; the group that is used divides the weights along `dim`.
         dim: whether groups run along the inputs or along the outputs.
-        search: how the range of a group is found.
-        ceiling: largest absolute value in a group, of the shape of the scale; None for no limit.
-        importance: (in,) what an error in each input counts for in "mse", such as mean x^2; for
-            `dim` "out", where a group has one input, it makes no difference.
+        cost: what the ranges of groups are searched by; None for all of every range.
     """
     lines = weight if dim == "in" else weight.T
     size = group_of(lines.shape[1], grid)
-    importance = importance if dim == "in" else None
     codes = torch.empty(lines.shape, dtype=torch.uint8, device=weight.device)
     scales: list[Tensor] = []
     zeros: list[Tensor] = []
-    for part, rows in _tiles(lines, size):
-        groups = _clamped(rows, None if ceiling is None else ceiling[part])
-        scale, zero = steps(groups, grid, search, _by_group(importance, size))
+    for part, groups in tiles(lines, size):
+        scale, zero = steps(groups, grid, cost)
         codes[part] = encode(groups, scale, zero, grid.bits).flatten(1).to(torch.uint8)
         scales.append(scale)
         if zero is not None:
@@ -98,51 +90,77 @@ def rounded(weight: Tensor, grid: Grid) -> Tensor:
     Returns:
         (out, in) float32, a new tensor.
     """
-    size = group_of(weight.shape[1], grid)
     made = torch.empty_like(weight)
-    for part, groups in _tiles(weight, size):
+    for part, groups in tiles(weight, group_of(weight.shape[1], grid)):
         scale, zero = steps(groups, grid)
-        made[part] = decode(encode(groups, scale, zero, grid.bits), scale, zero, grid.bits).flatten(
-            1
-        )
+        codes = encode(groups, scale, zero, grid.bits)
+        made[part] = decode(codes, scale, zero, grid.bits).flatten(1)
     return made
 
 
-def steps(
-    groups: Tensor, grid: Grid, search: Search = "minmax", importance: Tensor | None = None
-) -> Steps:
+def steps(groups: Tensor, grid: Grid, cost: Cost | None = None) -> Steps:
     """Scale and zero point of groups.
 
-    Symmetric grids that are searched may get a negative scale: with an even number of codes one
-    side reaches further than the other, and the sign says which.
+    Searched ranges are cut to between 100 and 40 % of the largest absolute value, as AWQ clips
+    them. Symmetric grids may get a negative scale there: with an even number of codes one side
+    reaches further than the other, and the sign says which.
 
     Args:
         groups: (..., g) float32.
         grid: bits and symmetry; the size is that of `groups`.
-        search: "minmax", or "mse" among ranges of 40 to 100 %.
-        importance: (..., g) or less, weighs squared errors in "mse"; None for equal weights.
+        cost: what is least for the range chosen; None for the whole range.
     """
     low, high = groups.amin(-1), groups.amax(-1)
     best = _steps_for(low, high, grid)
-    if search == "minmax":
+    if cost is None:
         return best
+    reach = torch.maximum(low.abs(), high.abs())
     least = torch.full_like(low, torch.inf)
-    for shrink in _SHRINKS:
+    for share in _SHARES:
+        limit = reach * share
+        scale, zero = _steps_for(torch.maximum(low, -limit), torch.minimum(high, limit), grid)
         for sign in (1.0, -1.0) if grid.symmetric else (1.0,):
-            scale, zero = _steps_for(low * shrink, high * shrink, grid)
-            scale = scale * sign
-            error = decode(encode(groups, scale, zero, grid.bits), scale, zero, grid.bits)
-            error = error.sub_(groups).square_()
-            if importance is not None:
-                error = error.mul_(importance)
-            error = error.sum(-1)
+            signed = scale * sign
+            made = decode(encode(groups, signed, zero, grid.bits), signed, zero, grid.bits)
+            error = cost(made.sub_(groups))
             better = error < least
             least = torch.where(better, error, least)
-            scale = torch.where(better, scale, best[0])
-            if zero is not None and best[1] is not None:
-                zero = torch.where(better, zero, best[1])
-            best = scale, zero
+            old_scale, old_zero = best
+            best = (
+                torch.where(better, signed, old_scale),
+                None if zero is None or old_zero is None else torch.where(better, zero, old_zero),
+            )
     return best
+
+
+def squared(change: Tensor) -> Tensor:
+    """The cost of changes (..., g) that all count the same."""
+    return change.square_().sum(-1)
+
+
+def weighed(importance: Tensor, size: int) -> Cost:
+    """A cost in which inputs count differently, such as by their mean square.
+
+    Args:
+        importance: (in,) float32.
+        size: weights of a group; groups run along the inputs.
+    """
+    by_group = importance.unflatten(0, (-1, size))
+    return lambda change: change.square_().mul_(by_group).sum(-1)
+
+
+def correlated(gram: Tensor) -> Cost:
+    """A cost that is the squared error of each group's share of the output.
+
+    Args:
+        gram: (in / g, g, g) float32, mean of x x^T over tokens for the inputs of every group.
+    """
+
+    def cost(change: Tensor) -> Tensor:
+        by_group = change.transpose(0, 1)  # (n, rows, g)
+        return (by_group @ gram).mul_(by_group).sum(-1).T
+
+    return cost
 
 
 def encode(groups: Tensor, scale: Tensor, zero: Tensor | None, bits: int) -> Tensor:
@@ -175,18 +193,7 @@ def _stored(scale: Tensor) -> Tensor:
     return scale.clamp(_LEAST_SCALE, torch.finfo(torch.float16).max).half()
 
 
-def _by_group(importance: Tensor | None, size: int) -> Tensor | None:
-    return None if importance is None else importance.unflatten(0, (-1, size))
-
-
-def _clamped(groups: Tensor, ceiling: Tensor | None) -> Tensor:
-    if ceiling is None:
-        return groups
-    limit = ceiling.unsqueeze(-1)
-    return torch.minimum(torch.maximum(groups, -limit), limit)
-
-
-def _tiles(lines: Tensor, size: int) -> Iterator[tuple[slice, Tensor]]:
+def tiles(lines: Tensor, size: int) -> Iterator[tuple[slice, Tensor]]:
     """Some rows at a time, so that what is made on the way stays small: (rows, n, g) float32."""
     step = max(1, _TILE_WEIGHTS // lines.shape[1])
     for start in range(0, lines.shape[0], step):

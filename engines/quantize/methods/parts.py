@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from engines.quantize.block import LINEAR, Block, Call
+from engines.quantize.skeleton import hidden_of
 
 
 @dataclass(frozen=True)
@@ -29,42 +30,112 @@ class Part:
     source: str = ""
 
 
-def find_parts(block: Block) -> list[Part]:
+@dataclass(frozen=True)
+class Seen:
+    """A tensor as it was at one moment: `version` counts what was written into it in place."""
+
+    tensor: Tensor
+    version: int
+
+    def same(self, other: Seen) -> bool:
+        """Whether both are one tensor, perhaps in another shape."""
+        a, b = self.tensor, other.tensor
+        return (
+            a.data_ptr() == b.data_ptr()
+            and a.numel() == b.numel()
+            and a.shape[-1] == b.shape[-1]
+            and self.version == other.version
+        )
+
+
+@dataclass(frozen=True)
+class Flow:
+    """What goes into all linear layers, and what comes out of all modules with weights, by path.
+
+    Both in the order of time.
+    """
+
+    inputs: dict[str, Seen]
+    outputs: dict[str, Seen]
+
+
+@torch.no_grad()
+def trace(block: Block) -> Flow:
+    """Run one sequence and see what flows.
+
+    Everything is held until the end, as memory that is used again would look like the same tensor.
+    """
+    flow = Flow({}, {})
+
+    def before(path: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        def hook(_: nn.Module, args: tuple[Any, ...]) -> None:
+            flow.inputs.setdefault(path, Seen(args[0], args[0]._version))
+
+        return hook
+
+    def after(path: str) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
+        def hook(_: nn.Module, args: tuple[Any, ...], made: Any) -> None:
+            if isinstance(made, Tensor):
+                flow.outputs.setdefault(path, Seen(made, made._version))
+
+        return hook
+
+    handles: list[Any] = []
+    for path, part in block.module.named_modules():
+        if isinstance(part, LINEAR):
+            handles.append(part.register_forward_pre_hook(before(path)))
+        if path and any(True for _ in part.parameters(recurse=False)):
+            handles.append(part.register_forward_hook(after(path)))
+    try:
+        for call in sample(block, 1).stream:
+            call.of(block.module)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return flow
+
+
+def find_parts(block: Block, flow: Flow | None = None) -> list[Part]:
     """The parts of a block in the order in which data reaches them.
 
     All linear layers of the block's module are looked at, whether they are to be quantized or not.
-    One that the tokens of the first chunk do not reach (an expert) becomes a part of its own, at
-    the end.
+    One that the traced tokens do not reach (an expert) becomes a part of its own, at the end.
+
+    Args:
+        block: with a stream.
+        flow: what `trace` returned for it, where that is known already.
     """
-    linears = [path for path, part in block.module.named_modules() if isinstance(part, LINEAR)]
-    seen = _flow(block, linears)
+    flow = flow or trace(block)
     parts: list[Part] = []
-    for path, x in seen.inputs.items():
-        twins = tuple(other for other, y in seen.inputs.items() if y.same(x))
+    for path, x in flow.inputs.items():
+        twins = tuple(other for other, y in flow.inputs.items() if y.same(x))
         if twins[0] == path:
-            source = next((name for name, y in seen.outputs if y.same(x)), "")
+            source = next((name for name, y in flow.outputs.items() if y.same(x)), "")
             parts.append(Part(twins, source))
-    missed = [Part((path,)) for path in linears if path not in seen.inputs]
-    return parts + missed
+    missed = [path for path in linear_paths(block) if path not in flow.inputs]
+    return parts + [Part((path,)) for path in missed]
+
+
+def linear_paths(block: Block) -> list[str]:
+    """All linear layers of the block's module, also those that are not to be quantized."""
+    return [path for path, part in block.module.named_modules() if isinstance(part, LINEAR)]
 
 
 def inspected(block: Block, paths: Sequence[str]) -> str:
-    """Path of the module whose output tells how well a part is rounded.
+    """Path of the module whose output tells how well a part is rounded; "" is the block.
 
     It is the layer itself where there is one, else the innermost module that holds them all: the
     attention for queries, keys and values, the MLP for gate and up (AWQ, section 3.2).
     """
     if len(paths) == 1:
         return paths[0]
-    split = [path.split(".")[:-1] for path in paths]
     common: list[str] = []
-    for names in zip(*split, strict=False):
+    for names in zip(*(path.split(".")[:-1] for path in paths), strict=False):
         if len(set(names)) > 1:
             break
         common.append(names[0])
-    while common and isinstance(
-        block.module.get_submodule(".".join(common)), (nn.ModuleList, nn.ModuleDict)
-    ):
+    lists = (nn.ModuleList, nn.ModuleDict)  # they hold modules and are never called
+    while common and isinstance(block.module.get_submodule(".".join(common)), lists):
         common.pop()
     return ".".join(common)
 
@@ -77,11 +148,11 @@ def sample(block: Block, tokens: int) -> Block:
     stream = list(block.stream)
     if not stream:
         return block
-    rows, length = _hidden(stream[0]).shape[:2]
+    rows, length = hidden_of(stream[0]).shape[:2]
     wanted = max(1, -(-tokens // length))  # sequences
-    calls = min(len(stream), max(1, -(-wanted // rows)))
-    places = [number * len(stream) // calls for number in range(calls)]
+    calls = min(len(stream), wanted)
     keep = min(rows, -(-wanted // calls))
+    places = [number * len(stream) // calls for number in range(calls)]
     return replace(block, stream=[_first_rows(stream[place], keep) for place in places])
 
 
@@ -96,6 +167,11 @@ class Inspected:
         with torch.no_grad():
             self._wanted = [call.of(self._module) for call in self._calls]
 
+    @property
+    def reached(self) -> bool:
+        """Whether any token flows through it."""
+        return any(made.numel() for made in self._wanted)
+
     @torch.no_grad()
     def error(self) -> float:
         """Squared change of the output, as a share of the output's own square."""
@@ -107,71 +183,9 @@ class Inspected:
         return wrong / max(right, torch.finfo(torch.float32).tiny)
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """A tensor as it was at one moment: `version` counts what was written into it in place."""
-
-    tensor: Tensor
-    version: int
-
-    def same(self, other: _Seen) -> bool:
-        """Whether both are one tensor, perhaps in another shape."""
-        a, b = self.tensor, other.tensor
-        return (
-            a.data_ptr() == b.data_ptr()
-            and a.numel() == b.numel()
-            and a.shape[-1] == b.shape[-1]
-            and self.version == other.version
-        )
-
-
-@dataclass(frozen=True)
-class _Flow:
-    inputs: dict[str, _Seen]
-    outputs: list[tuple[str, _Seen]]
-
-
-@torch.no_grad()
-def _flow(block: Block, linears: Sequence[str]) -> _Flow:
-    """What goes into the linear layers and comes out of modules with weights, in one chunk.
-
-    Everything is held until the end, as memory that is used again would look like the same tensor.
-    """
-    seen = _Flow({}, [])
-
-    def before(path: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
-        def hook(_: nn.Module, args: tuple[Any, ...]) -> None:
-            seen.inputs.setdefault(path, _Seen(args[0], args[0]._version))
-
-        return hook
-
-    def after(path: str) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
-        def hook(_: nn.Module, args: tuple[Any, ...], made: Any) -> None:
-            if isinstance(made, Tensor):
-                seen.outputs.append((path, _Seen(made, made._version)))
-
-        return hook
-
-    handles = [block.linear(path).register_forward_pre_hook(before(path)) for path in linears]
-    for path, part in block.module.named_modules():
-        if path and any(True for _ in part.parameters(recurse=False)):
-            handles.append(part.register_forward_hook(after(path)))
-    try:
-        for call in sample(block, 1).stream:
-            call.of(block.module)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return seen
-
-
-def _hidden(call: Call) -> Tensor:
-    return call.args[0] if call.args else call.kwargs["hidden_states"]
-
-
 def _first_rows(call: Call, rows: int) -> Call:
     """The first `rows` sequences of a batch."""
-    batch = _hidden(call).shape[0]
+    batch = hidden_of(call).shape[0]
 
     def cut(value: Any) -> Any:
         if isinstance(value, Tensor) and value.ndim > 1 and value.shape[0] == batch:

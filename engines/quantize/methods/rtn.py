@@ -9,7 +9,7 @@ from typing import ClassVar
 from engines.quantize.block import Block
 from engines.quantize.layers import Grid, QuantizedLayer
 from engines.quantize.method import NoGradients, Uses
-from engines.quantize.methods.grid import Search, note_groups, round_weight
+from engines.quantize.methods.grid import Search, note_groups, round_weight, squared
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,9 @@ class Rtn(NoGradients):
     def quantize(self, block: Block, grids: Mapping[str, Grid]) -> dict[str, QuantizedLayer]:
         """See `engines.quantize.method.Method`."""
         note_groups(block, grids)
+        cost = squared if self.search == "mse" else None
         made: dict[str, QuantizedLayer] = {}
         for path, grid in grids.items():
             block.check()
-            made[path] = round_weight(block.weight(path), grid, search=self.search)
+            made[path] = round_weight(block.weight(path), grid, cost=cost)
         return made
