@@ -10,6 +10,8 @@ import math
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 from typing import Any, Literal, Union, get_args, get_origin
 
 import gradio as gr
@@ -271,22 +273,45 @@ class Form:
     """The controls of one engine, built where it is constructed (inside a Blocks context)."""
 
     def __init__(
-        self, engine_id: str, params: type[Params], models: ModelChoices, *, shared: bool = False
+        self,
+        engine_id: str,
+        params: type[Params],
+        models: ModelChoices,
+        *,
+        shared: bool = False,
+        first: Sequence[str] = (),
+        only_with: Mapping[str, tuple[str, Any]] = MappingProxyType({}),
     ) -> None:
         """Build the essential controls, and the others under Advanced.
 
-        Where the studio is `shared`, what names something on its machine is not shown.
+        Args:
+            engine_id: for the controls' ids.
+            params: whose fields they show.
+            models: weights that may be chosen.
+            shared: strangers reach the studio; what names something on its machine is not shown.
+            first: fields that stand before the others.
+            only_with: field -> (another field, its value) without which it has no meaning; it is
+                shown only then.
         """
         self.engine_id = engine_id
-        self.fields = fields_of(params)
+        named = fields_of(params)
+        order = {name: place for place, name in enumerate(first)}
+        self.fields = sorted(named, key=lambda field: order.get(field.name, len(order)))
         self._hidden = {field.name for field in self.fields if field.local and shared}
+        defaults = {field.name: field.default for field in self.fields}
+        self._only_with = {
+            name: (other, value)
+            for name, (other, value) in only_with.items()
+            if name in defaults and other in defaults
+        }
         made: dict[str, Component] = {}
 
         def build(advanced: bool) -> None:
             for field in self.fields:
                 if field.advanced is advanced:
                     elem_id = f"{engine_id.replace('.', '-')}-{field.name}"
-                    visible = field.name not in self._hidden
+                    other, value = self._only_with.get(field.name, (field.name, field.default))
+                    visible = field.name not in self._hidden and defaults[other] == value
                     made[field.name] = build_control(field, models, elem_id, visible=visible)
 
         build(advanced=False)
@@ -296,6 +321,18 @@ class Form:
             with gr.Accordion("Advanced", open=False, visible=seen, elem_classes="ns-advanced"):
                 build(advanced=True)
         self.controls: list[Component] = [made[field.name] for field in self.fields]
+
+    def wire(self, **event: Any) -> None:
+        """Let fields come and go with those that give them a meaning; `event` goes to Gradio."""
+        controls = dict(zip(self.names, self.controls, strict=True))
+        for other in {other for other, _ in self._only_with.values()}:
+            dependent = {n: value for n, (o, value) in self._only_with.items() if o == other}
+            controls[other].change(  # type: ignore[attr-defined]
+                partial(_shown_with, list(dependent.values())),
+                [controls[other]],
+                [controls[name] for name in dependent],
+                **event,
+            )
 
     def params(self, values: Sequence[Any]) -> dict[str, Any]:
         """The controls' values in order -> parameters by name."""
@@ -347,6 +384,11 @@ class Form:
         except ValidationError as error:
             raise UserError(_refusal(self.fields, error)) from error
         return given
+
+
+def _shown_with(wanted: Sequence[Any], value: Any) -> Any:
+    updates = [gr.update(visible=value == one) for one in wanted]
+    return updates if len(updates) > 1 else updates[0]
 
 
 def _refusal(fields: Sequence[Field], error: ValidationError) -> str:

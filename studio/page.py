@@ -138,6 +138,7 @@ class Page:
             groups = [one.group for one in tab.forms]
             tab.choice.input(tab.shown_group, [tab.choice], groups, **_DIRECT)
         for one in tab.forms:
+            one.form.wire(**_DIRECT)
             # In the browser alone: a draft costs no request, and survives the server.
             gr.on(
                 [control.input for control in one.form.controls],  # type: ignore[attr-defined]

@@ -51,6 +51,7 @@ class FilesPanel:
         credit: str = "",
         listen: bool = False,
         offers: Callable[[], Sequence[Offer]] = _no_offers,
+        noun: str = "file",
     ) -> None:
         """Make the component; call inside a Blocks context.
 
@@ -62,6 +63,7 @@ class FilesPanel:
             credit: whose that file is, where its licence wants that said.
             listen: files are sounds that can be played before they are run.
             offers: what is at hand without being sent.
+            noun: what one of them is called.
         """
         self.name = f"files-{tab}"
         self._tab = tab
@@ -71,6 +73,7 @@ class FilesPanel:
         self._credit = credit
         self._listen = listen
         self._offers = offers
+        self._noun = noun
         self.component = html_panel(f"ns-files-{tab}")
 
     def html(self, scene: Scene) -> str | None:
@@ -92,6 +95,7 @@ class FilesPanel:
         return render(
             "files.html",
             tab=self._tab,
+            noun=self._noun,
             files=files,
             shown=shown,
             total=sum(file.bytes for file in files),

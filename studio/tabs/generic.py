@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import gradio as gr
@@ -52,6 +53,8 @@ class MethodTab:
     listen = False  # files are sounds that can be played
     icon: Icon = "picture"
     models = False  # an item is the folder of a model
+    first: tuple[str, ...] = ()  # settings that stand before the others
+    only_with: Mapping[str, tuple[str, Any]] = MappingProxyType({})  # see `Form`
     empty = ("The result appears here", "Add a file and press Run. Nothing has to be set.")
 
     def __init__(self, title: str, engines: Sequence[type[Engine]]) -> None:
@@ -113,7 +116,7 @@ class MethodTab:
                 example = self.example
                 self.files = FilesPanel(
                     self.id, inbox, self.look, example.name if example is not None else "",
-                    credit=self.credit, listen=self.listen, offers=self.offers,
+                    credit=self.credit, listen=self.listen, offers=self.offers, noun="model" if self.models else "file",
                 )  # fmt: skip
                 with gr.Row(visible=not settings.shared, elem_classes="ns-path"):
                     self.path = gr.Textbox(
@@ -158,7 +161,10 @@ class MethodTab:
                 apply_default_css=False,
                 summary=engine.summary,
             )
-            form = Form(engine.id, engine.Params, models, shared=shared)
+            form = Form(
+                engine.id, engine.Params, models,
+                shared=shared, first=self.first, only_with=self.only_with,
+            )  # fmt: skip
             return EngineForm(engine, form, group)
 
     def shown_group(self, engine_id: str) -> list[gr.Column]:

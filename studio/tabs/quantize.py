@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from markupsafe import Markup
@@ -26,17 +27,17 @@ from studio.snippets import Snippet, snippet
 from studio.tabs.generic import MethodTab
 
 _FIRST = "quantize.awq"  # the method that does well without a setting
-_PAIRS = {  # name -> title of a measurement that has an "_original" beside it
-    "perplexity": "Perplexity",
-    "size_mb": "Size",
-    "tokens_per_second": "Speed",
+_PAIRS = {  # measurement -> its title, and the one of the original
+    "perplexity": ("Perplexity", "perplexity_original"),
+    "size_mb": ("Size", "size_original_mb"),
+    "tokens_per_second": ("Speed", "tokens_per_second_original"),
 }
 _NAMES = {"bits_per_weight": "Bits a weight", "seconds_per_layer": "seconds a layer"}
 _UNITS = {"tokens_per_second": "tokens/s"}
 _CLOSE, _WORSE = 5.0, 25.0  # % that perplexity may rise
 _COMPARED = 12  # results of one model in one table
 _REPORT = 4 << 20  # bytes; a longer one is for downloading
-_MOST_ROWS = 40
+_MOST_ROWS = 600
 
 
 class QuantizeTab(MethodTab):
@@ -47,6 +48,10 @@ class QuantizeTab(MethodTab):
     in_place = "Or the folder of a model on this machine"
     icon = "model"
     models = True
+    first = ("bits", "group_size", "symmetric", "target", "target_gb", "target_increase")
+    only_with: Mapping[str, tuple[str, Any]] = MappingProxyType(
+        {"target_gb": ("target", "size"), "target_increase": ("target", "perplexity")}
+    )
     empty = (
         "The smaller model appears here",
         "Choose a model and press Run. You see what it lost, layer by layer, and can ask both "
@@ -86,7 +91,7 @@ class QuantizeTab(MethodTab):
         """Before and after in large numbers, a sentence on the loss, the rest in a table."""
         headline = [
             Row(title, _short(name, value), _UNITS.get(name, unit), before)
-            for name, title in _PAIRS.items()
+            for name, (title, _) in _PAIRS.items()
             if name in measurements
             for value, unit in [measurements[name]]
             for before in [_before(measurements, name)]
@@ -96,7 +101,7 @@ class QuantizeTab(MethodTab):
             headline.append(Row(_NAMES["bits_per_weight"], round(value, 2), ""))
         if not headline:
             return plain_reading(measurements)
-        shown = {*_PAIRS, *(f"{name}_original" for name in _PAIRS), "bits_per_weight"}
+        shown = {*_PAIRS, *(original for _, original in _PAIRS.values()), "bits_per_weight"}
         rest = {_NAMES.get(k, k): value for k, value in measurements.items() if k not in shown}
         return Reading(
             "Before and after", headline, verdict(measurements), plain_reading(rest).rest
@@ -108,7 +113,7 @@ class QuantizeTab(MethodTab):
         return part(
             "quantize.html",
             job=job,
-            report=report_table(job),
+            layers=layer_table(job),
             others=_compared(job, scene),
             snippet=_snippet(model, shared=scene.studio.settings.shared) if model else None,
             original=job.inputs[0].name if job.inputs and job.inputs[0].path.exists() else "",
@@ -146,15 +151,15 @@ def _change(rise: float) -> str:
 
 
 def _before(measurements: Mapping[str, tuple[float, str]], name: str) -> float | None:
-    found = measurements.get(f"{name}_original")
+    found = measurements.get(_PAIRS[name][1])
     return None if found is None else _short(name, found[0])
 
 
 def _short(name: str, value: float) -> float:
     """As many digits as can be compared at a glance."""
-    if name == "perplexity":
-        return round(value, 2) if value < 100 else round(value)
-    return round(value, 1) if value < 100 else round(value)
+    if value >= 100:
+        return round(value)
+    return round(value, 2 if value < 10 or name == "perplexity" else 1)
 
 
 def chats(folder: Path) -> bool:
@@ -191,33 +196,27 @@ class Table:
 
 
 _COLUMNS = {
-    "method": "Method",
-    "export": "Layout",
     "bits_per_weight": "Bits a weight",
     "perplexity": "Perplexity",
     "size_mb": "Size, MB",
     "tokens_per_second": "Tokens/s",
-    "peak_mb": "Peak memory, MB",
 }
 
 
-def report_table(job: JobView) -> Table | None:
-    """The rows of report.json: the original, the result and what was measured beside them."""
+def layer_table(job: JobView) -> Table | None:
+    """Bits and error of every layer, as report.json has them."""
     file = next((one for one in job.outputs if one.name.endswith("report.json")), None)
     if file is None or file.missing or file.path.stat().st_size > _REPORT:
         return None
     try:
-        rows = json.loads(file.path.read_text(encoding="utf-8")).get("rows")
-    except (OSError, ValueError, AttributeError):
+        layers = json.loads(file.path.read_text(encoding="utf-8"))["layers"]
+        rows = [
+            ("", False, [str(one["name"]), f"{one['bits']:.2f}", f"{one['error']:.3g}"])
+            for one in layers[:_MOST_ROWS]
+        ]
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    found = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-    columns = [name for name in _COLUMNS if any(name in row for row in found)]
-    if len(found) < 2 or not columns:
-        return None
-    cells = [
-        ("", False, [_cell(name, row.get(name)) for name in columns]) for row in found[:_MOST_ROWS]
-    ]
-    return Table([_COLUMNS[name] for name in columns], cells)
+    return Table(["Layer", "Bits a weight", "Error of its output, squared, relative"], rows)
 
 
 def _cell(name: str, value: Any) -> str:
@@ -229,21 +228,18 @@ def _cell(name: str, value: Any) -> str:
 
 
 def _compared(job: JobView, scene: Scene) -> Table | None:
-    """All results of the same model in this session, the smallest perplexity first."""
+    """The original and all results of it in this session, the smallest perplexity first."""
     if not job.inputs:
         return None
     jobs = scene.studio.jobs(
         scene.owner, session_id=job.session_id, states=("done",), limit=50, tab="quantize"
     )
     same = [one for one in jobs if one.inputs and one.inputs[0].sha256 == job.inputs[0].sha256]
-    if len(same) < 2:
-        return None
     same.sort(key=lambda one: one.measurements.get("perplexity", (float("inf"), ""))[0])
-    measured = ("bits_per_weight", "perplexity", "size_mb", "tokens_per_second")
     rows: list[tuple[str, bool, Sequence[str]]] = []
     original = _originals(job)
     if original:
-        rows.append(("", False, ["Original", "", *(_cell(k, original.get(k)) for k in measured)]))
+        rows.append(("", False, ["Original", "", *(_cell(k, original.get(k)) for k in _COLUMNS)]))
     rows += [
         (
             one.id,
@@ -251,18 +247,14 @@ def _compared(job: JobView, scene: Scene) -> Table | None:
             [
                 one.title,
                 str(one.params.get("export", "")),
-                *(_cell(k, one.measurements.get(k, (None, ""))[0]) for k in measured),
+                *(_cell(k, one.measurements.get(k, (None, ""))[0]) for k in _COLUMNS),
             ],
         )
         for one in same[:_COMPARED]
     ]
-    return Table(["Method", "Layout", *(_COLUMNS[name] for name in measured)], rows)
+    return Table(["Method", "Layout", *_COLUMNS.values()], rows)
 
 
 def _originals(job: JobView) -> dict[str, float]:
-    ending = "_original"
-    return {
-        name.removesuffix(ending): value
-        for name, (value, _) in job.measurements.items()
-        if name.endswith(ending)
-    }
+    found = {name: job.measurements.get(original) for name, (_, original) in _PAIRS.items()}
+    return {name: value[0] for name, value in found.items() if value is not None}
