@@ -67,7 +67,7 @@ def encode(x: Tensor, form: FloatFormat) -> Tensor:
         clipped = x.clamp(-form.largest, form.largest)
         return clipped.to(form.torch_type).view(torch.uint8)
     edges = _edges(form).to(x.device)
-    codes = torch.bucketize(x.abs(), edges, out_int32=True, right=True).to(torch.uint8)
+    codes = torch.bucketize(x.abs().contiguous(), edges, out_int32=True, right=True).to(torch.uint8)
     return codes | (torch.signbit(x).to(torch.uint8) << (form.bits - 1))
 
 
