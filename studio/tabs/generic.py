@@ -116,7 +116,8 @@ class MethodTab:
                 example = self.example
                 self.files = FilesPanel(
                     self.id, inbox, self.look, example.name if example is not None else "",
-                    credit=self.credit, listen=self.listen, offers=self.offers, noun="model" if self.models else "file",
+                    credit=self.credit, listen=self.listen, offers=self.offers,
+                    noun="model" if self.models else "file",
                 )  # fmt: skip
                 with gr.Row(visible=not settings.shared, elem_classes="ns-path"):
                     self.path = gr.Textbox(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from engines.weights import sha256_of
+from studio.folders import content
 from studio.jobs.service import LOCAL, Studio
 from studio.jobs.views import ArtifactView, JobView
 from studio.workspace import MARK
@@ -57,8 +58,11 @@ def assert_sound(home: Path) -> None:
         query = "SELECT state, path, sha256, bytes FROM artifacts JOIN jobs ON number = job_number"
         for state, path, sha256, size in plain.execute(f"{query} WHERE role != 'input'"):
             assert state == "done"
-            assert Path(path).stat().st_size == size
-            assert sha256_of(Path(path)) == sha256
+            if Path(path).is_dir():  # its mark is there until the job is settled
+                assert content(Path(path), lambda: None) == (sha256, size)
+            else:
+                assert Path(path).stat().st_size == size
+                assert sha256_of(Path(path)) == sha256
 
 
 def assert_tidy(studio: Studio, jobs: list[JobView], *folders: Path) -> None:
@@ -66,14 +70,20 @@ def assert_tidy(studio: Studio, jobs: list[JobView], *folders: Path) -> None:
     home = studio.settings.home
     assert_sound(home)
     kept = {
-        str(file.path.relative_to(home))
+        str(path.relative_to(home))
         for job in jobs
         for file in _results(job)
         if file.path.is_relative_to(home)
+        for path in (files_of(file.path) if file.folder else [file.path])
     }
     assert {name for name in files_below(home) if name.startswith("outputs")} == kept
     for folder in (home, *folders):
         assert not list(folder.rglob(f"{MARK}*"))
+
+
+def files_of(folder: Path) -> list[Path]:
+    """All files of a folder and its folders."""
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 def _results(job: JobView) -> list[ArtifactView]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from engines.base import (
     Params,
     Result,
     Track,
+    UserError,
     option,
 )
 
@@ -121,8 +123,91 @@ class BigEngine(_Demo):
         )  # fmt: skip
 
 
+class TreeParams(Params):
+    """How many folders to make."""
+
+    times: int = option(1, title="Outputs", description="How many folders", ge=1)
+    key: str = option("", title="Key", description="Of work to go on with; empty has none")
+    fail_at: int = option(0, title="Fail", description="Stop before this step; 0 does not", ge=0)
+    link: bool = option(False, title="Link", description="Put a link into the folder")
+
+
+class TreeEngine(_Demo):
+    """Writes folders; goes on with what an earlier attempt left where a key is given."""
+
+    id: ClassVar[str] = "demo.tree"
+    title: ClassVar[str] = "Tree"
+    Params: ClassVar[type[Params]] = TreeParams
+
+    def run(self, inputs: Sequence[Path], params: Any, job: Job) -> Result:
+        """See `engines.base.Engine.run`."""
+        steps = _steps(job, params) if params.key else 0
+        content = inputs[0].read_bytes()
+        made = [job.workspace / f"{inputs[0].stem}.{n}" for n in range(params.times)]
+        for folder in made:
+            (folder / "deep").mkdir(parents=True)
+            (folder / "config.json").write_bytes(content + folder.name.encode())
+            (folder / "deep" / "b.bin").write_bytes(content * 3)
+            if params.link:
+                (folder / "link").symlink_to(inputs[0])
+        beside = job.workspace / f"{inputs[0].stem}.report.json"
+        beside.write_bytes(content)
+        return Result(
+            outputs=[
+                *(Output(path, "model", "a folder", path is made[0]) for path in made),
+                Output(beside, "document", "report"),
+            ],
+            measurements={"steps": Measurement(steps)},
+        )
+
+
+def _steps(job: Job, params: Any) -> int:
+    """Five steps, of which an earlier attempt may have done some; returns how many were left."""
+    folder = job.resumable(params.key)
+    left = 0
+    for step in range(1, 6):
+        if not (folder / str(step)).exists():
+            if step == params.fail_at:
+                raise UserError("It stops here")
+            (folder / str(step)).touch()
+            left += 1
+    shutil.rmtree(folder)
+    return left
+
+
+class ModelParams(Params):
+    """Whether to touch what must not change."""
+
+    spoil: bool = option(False, title="Spoil", description="Change the model while it is read")
+    place: str = option("", title="Place", description="A path on this machine", local=True)
+
+
+class ModelEngine(_Demo):
+    """Takes the folder of a model and says what is in it."""
+
+    id: ClassVar[str] = "demo.model"
+    title: ClassVar[str] = "Model"
+    accepts: ClassVar[tuple[MediaKind, ...]] = ("model",)
+    suffixes: ClassVar[tuple[str, ...]] = (".zip",)
+    Params: ClassVar[type[Params]] = ModelParams
+
+    def run(self, inputs: Sequence[Path], params: Any, job: Job) -> Result:
+        """See `engines.base.Engine.run`."""
+        [model] = inputs
+        assert model.is_dir()
+        names = sorted(p.relative_to(model).as_posix() for p in model.rglob("*") if p.is_file())
+        if params.spoil:
+            (model / "config.json").write_text("{}")
+        made = job.workspace / f"{model.name}-small"
+        made.mkdir()
+        (made / "config.json").write_text("\n".join(names))
+        return Result([Output(made, "model", "small model", primary=True)])
+
+
 def register() -> None:
     """Make them known to the registry of this process."""
     registry.register("demo.stuck", f"{__name__}:StuckEngine")
     registry.register("demo.loud", f"{__name__}:LoudEngine")
+    registry.register("demo.tree", f"{__name__}:TreeEngine")
+    registry.register("demo.model", f"{__name__}:ModelEngine")
     registry.register("demo.big", f"{__name__}:BigEngine")

@@ -47,6 +47,20 @@ WITHOUT_LINKS = [
     ("studio.jobs.delivery:reveal", "after", 3),
     ("studio.jobs.store:Store.finish", "after", 2),
 ]
+# Two folders and a file a job, so the fourth call is the second job's first folder.
+FOLDERS = [
+    ("studio.jobs.delivery:stage", "after", 4),
+    ("studio.workspace:sync_tree", "before", 3),
+    ("studio.jobs.store:Store.journal", "after", 4),
+    ("studio.workspace:_reveal_folder", "before", 3),
+    ("os:rename", "before", 6),
+    ("studio.jobs.delivery:reveal", "after", 4),
+    ("studio.jobs.delivery:reveal", "after", 6),
+    ("studio.jobs.store:Store.finish", "before", 2),
+    ("studio.jobs.store:Store.finish", "after", 2),
+    ("studio.jobs.delivery:settle", "after", 4),
+    ("studio.jobs.store:Store.settled", "after", 2),
+]
 IN_RECOVERY = [
     ("studio.jobs.recovery:retract", "after", 1),
     ("studio.jobs.store:Store.settled", "after", 1),
@@ -84,7 +98,7 @@ def killed(nursery: Nursery) -> Killed:
     return run
 
 
-def _after_a_start(settings: Settings, plan: Plan) -> None:
+def _after_a_start(settings: Settings, plan: Plan, made: set[str] | None = None) -> None:
     """The next start makes everything true: each job done once, and nothing but its files."""
     out, inputs = Path(plan.out), [Path(path) for path in plan.inputs]
     studio = Studio(settings)
@@ -95,9 +109,13 @@ def _after_a_start(settings: Settings, plan: Plan) -> None:
         assert [job.state for job in jobs] == ["done"] * len(inputs)
         assert [job.inputs[0].path for job in jobs] == inputs
         assert_tidy(studio, jobs, out)
-        assert files_below(out) == {f"{path.stem}.{n}.bin" for path in inputs for n in range(2)}
         for path in inputs:
             assert path.read_text() == f"the text {path.stem} of inputs"
+        if made is not None:
+            assert files_below(out) == made
+        else:
+            assert files_below(out) == {f"{path.stem}.{n}.bin" for path in inputs for n in range(2)}
+        for path in inputs if made is None else ():
             for number in range(2):
                 content = (out / f"{path.stem}.{number}.bin").read_bytes()
                 assert content.startswith(path.read_bytes())
@@ -133,6 +151,46 @@ def test_killed_again_while_it_recovers(
     killed(replace(plan, die=("studio.jobs.delivery:reveal", "after", 3)))
     killed(replace(plan, inputs=(), die=step))
     _after_a_start(settings, plan)
+
+
+@pytest.mark.parametrize(
+    "step", FOLDERS, ids=lambda step: f"{step[1]} {step[0].partition(':')[2]} {step[2]}"
+)
+def test_killed_while_folders_are_delivered(
+    plan: Plan, settings: Settings, killed: Killed, step: tuple[str, str, int]
+) -> None:
+    plan = replace(plan, engine="demo.tree")
+    killed(replace(plan, die=step))
+    _after_a_start(settings, plan, _trees(plan))
+
+
+def test_killed_while_a_folder_is_taken_back(
+    plan: Plan, settings: Settings, killed: Killed
+) -> None:
+    plan = replace(plan, engine="demo.tree")
+    killed(replace(plan, die=("studio.jobs.delivery:reveal", "after", 4)))
+    killed(replace(plan, inputs=(), die=("studio.workspace:remove", "before", 1)))
+    _after_a_start(settings, plan, _trees(plan))
+
+
+def test_a_folder_that_took_the_name_meanwhile_stays(
+    plan: Plan, settings: Settings, killed: Killed
+) -> None:
+    plan = replace(plan, engine="demo.tree")
+    killed(replace(plan, die=("studio.jobs.store:Store.journal", "after", 4)))
+    mine = Path(plan.out) / "1.0"
+    mine.mkdir()
+    (mine / "config.json").write_text("mine")
+    trees = {name.replace("1.0", "1.0-2") if name[0] == "1" else name for name in _trees(plan)}
+    _after_a_start(settings, plan, {*trees, "1.0/config.json"})
+    assert (mine / "config.json").read_text() == "mine"
+
+
+def _trees(plan: Plan) -> set[str]:
+    stems = [Path(path).stem for path in plan.inputs]
+    folders = [f"{stem}.{number}" for stem in stems for number in range(2)]
+    names = {f"{folder}/{name}" for folder in folders for name in ("config.json", "deep/b.bin")}
+    return names | {f"{stem}.report.json" for stem in stems}
 
 
 @pytest.mark.parametrize("step", ["stage", "reveal"])
