@@ -1,0 +1,125 @@
+"""What multiplies with a quantized weight: the fastest kernel that there is for its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from engines.quantize.floating import Floating
+from engines.quantize.layers import Grouped, QuantizedLayer
+from engines.quantize.nf4 import Int8Rows
+from kernels import triton_grouped, triton_here
+from kernels.float_codes import decode
+from kernels.int4_matmul import prepare
+from kernels.packing import pack_bits
+
+Product = Callable[[Tensor], Tensor]
+"""x (..., in) of any float type -> x W^T (..., out) of the same."""
+
+_Layer = TypeVar("_Layer", bound=QuantizedLayer)
+_TOKENS = 64  # that outliers are added to at a time
+
+
+def product(layer: QuantizedLayer, device: torch.device) -> Product:
+    """What multiplies with a layer's weight on a device; the layer need not be kept."""
+    layer = moved(layer, device)
+    if isinstance(layer, Grouped):
+        plain = _grouped(layer)
+        return plain if layer.outliers is None else _Outliers(plain, layer)
+    if isinstance(layer, Int8Rows):
+        return _grouped(_int8(layer))
+    if isinstance(layer, Floating) and layer.form.bits <= 4:
+        return _Shifted(layer)
+    own = getattr(layer, "matmul", None)
+    return cast("Product", own) if callable(own) else _Whole(layer)
+
+
+def moved(layer: _Layer, device: torch.device) -> _Layer:
+    """The layer with all its tensors on a device."""
+    return cast("_Layer", _moved(layer, device))
+
+
+def _moved(part: Any, device: torch.device) -> Any:
+    if isinstance(part, Tensor):
+        return part.to(device)
+    if is_dataclass(part) and not isinstance(part, type):
+        return replace(
+            part, **{one.name: _moved(getattr(part, one.name), device) for one in fields(part)}
+        )
+    return part
+
+
+def _grouped(layer: Grouped) -> Product:
+    """Integer codes in groups."""
+    if layer.codes.is_cuda and layer.dim == "in" and triton_here.INSTALLED:
+        words = pack_bits(layer.codes, layer.bit_width)
+        bits, scale, zero = layer.bit_width, layer.scale, layer.zero
+        return lambda x: triton_grouped.matmul(x, words, bits, scale, zero)
+    return prepare(layer.codes, layer.scale, layer.zero, layer.bit_width, layer.dim).matmul
+
+
+def _int8(layer: Int8Rows) -> Grouped:
+    """A row is one group; its scale follows from the weight that the layer says it holds."""
+    codes = (layer.codes.short() + 128).to(torch.uint8)
+    unit = Int8Rows(torch.ones_like(layer.codes[:, :1]), layer.absmax).dequantize()
+    return Grouped(codes, unit, None, 8, layer.shape[1])
+
+
+class _Shifted:
+    """Four-bit floating-point numbers, which are integers once they are multiplied by 2 or 4.
+
+    So they run as integer codes of 8 bits, exactly; what low rank adds comes in beside them.
+    """
+
+    def __init__(self, layer: Floating) -> None:
+        values = decode(torch.arange(16, dtype=torch.uint8, device=layer.codes.device), layer.form)
+        least = values[values > 0].min()
+        whole = (values / least + 128).to(torch.uint8)
+        scale = layer.scales.values() * least
+        codes = whole[layer.codes.int()]
+        self._codes = _grouped(Grouped(codes, scale, None, 8, layer.group_size))
+        self._factors = None if layer.low_rank is None else layer.low_rank.factors()
+        # Only its way with the input is wanted later, so its weights are let go.
+        self._prepare = replace(layer, codes=layer.codes[:1, :1]).prepare_input
+
+    def __call__(self, x: Tensor) -> Tensor:
+        x = self._prepare(x)
+        y = self._codes(x)
+        if self._factors is None:
+            return y
+        left, right = (factor.to(x.dtype) for factor in self._factors)
+        return y + linear(linear(x, right), left)
+
+
+class _Outliers:
+    """Adds what the outliers differ by from the codes that lie in their places."""
+
+    def __init__(self, plain: Product, layer: Grouped) -> None:
+        assert layer.outliers is not None
+        self._plain = plain
+        self._rows, self._columns = layer.outliers.rows, layer.outliers.column.long()
+        codes = replace(layer, outliers=None).dequantize()
+        self._change = layer.outliers.value.float() - codes[self._rows, self._columns]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        y = self._plain(x)
+        outs, ins = y.view(-1, y.shape[-1]), x.reshape(-1, x.shape[-1])
+        for some, out in zip(ins.split(_TOKENS), outs.split(_TOKENS), strict=True):
+            change = some.float()[:, self._columns] * self._change
+            out += change.new_zeros(out.shape).index_add_(1, self._rows, change).to(out.dtype)
+        return y
+
+
+class _Whole:
+    """Any other kind: the whole weight is dequantized for every product."""
+
+    def __init__(self, layer: QuantizedLayer) -> None:
+        self._layer = layer
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return linear(self._layer.prepare_input(x), self._layer.dequantize().to(x.dtype))
