@@ -15,6 +15,9 @@ _BUILT_IN: dict[str, str] = {
     "raw.yond": "engines.raw.yond.engine:YondEngine",
     "speech.storm": "engines.speech.engine:StormEngine",
     "speech.sgmse": "engines.speech.engine:SgmseEngine",
+    "quantize.awq": "engines.quantize.engine:AwqEngine",
+    "quantize.gptq": "engines.quantize.engine:GptqEngine",
+    "quantize.rtn": "engines.quantize.engine:RtnEngine",
 }
 _ASIDE: dict[str, str] = {  # what a tab asks beside its results: in no list, in no history
     "quantize.ask": "engines.quantize.ask:AskEngine",

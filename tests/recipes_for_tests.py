@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from engines.training.loop import Batch, TrainConfig
+from engines.training.loop import Batch, Recipe, TrainConfig
 
 
-class LineRecipe:
-    """Learns y = 2 x; the protocol is `engines.training.loop.Recipe`."""
+class LineRecipe(Recipe):
+    """Learns y = 2 x."""
 
     name = "line"
     title = "A line through the origin"

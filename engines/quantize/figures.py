@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +45,7 @@ def draw_errors(path: Path, blocks: Sequence[BlockReport]) -> Figure:
 
 
 def draw_front(
-    path: Path, front: Front, uniform: dict[int, Sequence[Option]], place: int, weights: int
+    path: Path, front: Front, uniform: Mapping[int, Sequence[Option]], place: int, weights: int
 ) -> Figure:
     """Predicted rise of the loss over bits a weight: mixtures, one width for all, and the choice.
 

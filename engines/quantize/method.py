@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from torch import Tensor
 
@@ -16,15 +16,8 @@ Uses = Literal["weights", "activations", "gradients"]
 class Method(Protocol):
     """One way to choose codes; instances hold their own settings and no state."""
 
-    @property
-    def name(self) -> str:
-        """As in the engine's id: "awq"."""
-        ...
-
-    @property
-    def uses(self) -> Uses:
-        """What has to be there besides the weights; gradients imply activations."""
-        ...
+    name: ClassVar[str]  # as in the engine's id: "awq"
+    uses: ClassVar[Uses]  # what has to be there besides the weights; gradients imply activations
 
     def see_gradient(self, weight: Tensor, gradient: Tensor) -> Tensor:
         """What the method keeps of one linear layer's gradient, found as `Block.found` later.

@@ -125,6 +125,11 @@ def front(options: Mapping[str, Sequence[Option]]) -> Front:
         sizes, total = size[kept], reached[kept]
         count = len(options[name])
         came.append(((kept // count).astype(np.int32), (kept % count).astype(np.int8)))
+    bits = np.asarray(sizes * unit, np.float64)
     return Front(
-        names, sizes * float(unit), total, tuple(tuple(options[n]) for n in names), tuple(came)
+        names,
+        bits,
+        np.asarray(total, np.float64),
+        tuple(tuple(options[n]) for n in names),
+        tuple(came),
     )

@@ -10,9 +10,7 @@ from engines.base import Params, option
 
 Bits = Literal[2, 3, 4, 8]
 GroupSize = Literal[0, 32, 64, 128]
-Export = Literal[
-    "auto", "compressed-tensors", "awq", "gptq", "bitsandbytes", "studio", "dense"
-]
+Export = Literal["auto", "compressed-tensors", "awq", "gptq", "bitsandbytes", "studio", "dense"]
 Target = Literal["bits", "size", "perplexity"]
 
 
@@ -80,9 +78,7 @@ class ModelParams(Params):
 class GridParams(ModelParams):
     """Integer codes in groups, with one width for all layers or a mixture that meets a target."""
 
-    bits: Bits = option(
-        4, title="Bits", description="Of a code; scales come on top"
-    )
+    bits: Bits = option(4, title="Bits", description="Of a code; scales come on top")
     group_size: GroupSize = option(
         128,
         title="Group size",

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import WeightRenaming, apply_renamings
+from transformers.pytorch_utils import Conv1D
 
 from engines.base import UserError
 from engines.quantize.block import LINEAR, Call
@@ -82,6 +83,21 @@ class Skeleton:
         """Paths in a block of its linear layers, in the order in which they are declared."""
         block = self.block(index)
         return tuple(name for name, part in block.named_modules() if isinstance(part, LINEAR))
+
+    def linear_shape(self, name: str) -> tuple[int, int]:
+        """(out, in) of the linear layer of that full name."""
+        layer = self.model.get_submodule(name)
+        rows, columns = cast("Tensor", layer.weight).shape
+        return (columns, rows) if isinstance(layer, Conv1D) else (rows, columns)
+
+    def is_conv1d(self, name: str) -> bool:
+        """Whether the linear layer of that full name is GPT-2's `Conv1D`."""
+        return isinstance(self.model.get_submodule(name), Conv1D)
+
+    def value(self, name: str) -> Tensor:
+        """A parameter or buffer that is filled."""
+        owner, leaf = self._owner(name)
+        return getattr(owner, leaf)
 
     def outside(self) -> list[str]:
         """Names of the parameters and persistent buffers that lie in no block."""

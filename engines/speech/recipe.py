@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,14 @@ from torch import nn
 from engines.speech.mix import Mixer, level_gain
 from engines.speech.samplers import Noise
 from engines.speech.small import STFT
-from engines.training.loop import Batch
+from engines.training.loop import Batch, Recipe
 from engines.training.sounds import NOISE, RATE, SPEECH, Sounds, noise, speech
 
 _HELD_VOICES = ("tuxpaint-el", "klettres-da")
 _HELD_NOISE_EVERY = 15
 
 
-class SpeechRecipe(ABC):
+class SpeechRecipe(Recipe):
     """Noisy and clean sounds in batches; a subclass adds network, loss and how it is used.
 
     Args:

@@ -10,7 +10,8 @@ better in SI-SDR at 0 dB on held-out voices and noises.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from engines.speech.recipe import SpeechRecipe
 from engines.speech.small import EXPONENT, FACTOR, STFT, SmallStorm
 from engines.speech.small_checkpoint import STORM
-from engines.training.loop import Batch, TrainConfig
+from engines.training.loop import Batch, TrainConfig, bundled_weights
 from engines.training.sounds import RATE
 from kernels.stft import Stft, compress, expand
 
@@ -50,6 +51,11 @@ class PredictiveRecipe(SpeechRecipe):
         self.config = TrainConfig(
             rate=2.5e-3, average=0.999, weight_decay=1e-4, clip=1.0, half=True
         )
+
+    def shipped(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]] | None:
+        """The predictor ships inside `storm-small`, whose card says how it was trained."""
+        found = bundled_weights("storm-small", "denoiser.")
+        return None if found is None else (found[0], found[1]["began_with"])
 
     def network(self) -> nn.Module:
         """A fresh network; see `engines.training.loop.Recipe`."""

@@ -14,6 +14,7 @@ predictor's, as both begin with trained weights.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -29,7 +30,7 @@ from engines.speech.samplers import T_EPS, bridge
 from engines.speech.small import BRIDGE, EXPONENT, FACTOR, STFT, BridgeNet, SmallStorm
 from engines.speech.small_checkpoint import SGMSE
 from engines.speech.train import PredictiveRecipe, predictive, sound, speech_loss
-from engines.training.loop import Batch
+from engines.training.loop import Batch, bundled_weights
 from engines.weights import BUNDLED, read_model, read_tensors
 from kernels.stft import compress
 
@@ -68,7 +69,11 @@ class BridgeRecipe(PredictiveRecipe):
             raise UserError(f"Train {self._base} first; {self.name} begins with its weights")
         self._known = read_tensors(found)
         card = read_model(found, self._base, "yours").card
-        self._begun = {name: card.get(name) for name in ("recipe", "steps", "seconds")}
+        self._begun = {name: card.get(name) for name in ("recipe", "steps", "runs", "seconds")}
+
+    def shipped(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]] | None:
+        """Predictor and refiner, or the bridge, as they ship under the recipe's name."""
+        return bundled_weights(self.name)
 
     def network(self) -> nn.Module:
         """The trained predictor, frozen, and a refiner that begins as its copy."""

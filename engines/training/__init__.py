@@ -20,6 +20,7 @@ _RECIPES: dict[str, str] = {
     "sgmse-small": "engines.speech.train_bridge:sgmse",
     "sgmse-ncsnpp": "engines.speech.train_ncsnpp:bridged",
     "sgmse-plus": "engines.speech.train_ncsnpp:plus",
+    "lm-small": "engines.quantize.train:small",
 }
 
 

@@ -12,10 +12,11 @@ import csv
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,36 +59,60 @@ class TrainConfig:
     seed: int = 1
 
 
-class Recipe(Protocol):
+class Recipe(ABC):
     """What `train` needs to know of a network; instances are made by `engines.training`."""
 
     name: str
     title: str
     config: TrainConfig
 
+    @abstractmethod
     def network(self) -> nn.Module:
         """A fresh network with its starting weights."""
-        ...
 
+    @abstractmethod
     def prepare(self, cache: Path, data: Path | None) -> None:
         """Fetch and cache the data; raises UserError where it cannot be had."""
-        ...
 
+    @abstractmethod
     def batches(self, seed: int) -> Iterator[Batch]:
         """Endless batches on the CPU, the same for the same seed."""
-        ...
 
+    @abstractmethod
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
         """Scalar training loss."""
-        ...
 
+    @abstractmethod
     def validate(self, network: nn.Module, figure: Path) -> dict[str, float]:
         """Figures on data kept out of training; writes a picture to look at."""
-        ...
 
+    @abstractmethod
     def card(self) -> dict[str, Any]:
         """What the model card says besides the figures: network, config, data, licence."""
-        ...
+
+    def shipped(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]] | None:
+        """Weights and card to go on from on a machine without the run's state; None if none ship.
+
+        By default those that are called as the recipe is.
+        """
+        return bundled_weights(self.name)
+
+    def export(self, run: Path, weights: Mapping[str, Tensor], card: Mapping[str, Any]) -> Path:
+        """Write what ships into the run's folder; returns the file of weights."""
+        path = run / f"{self.name}.safetensors"
+        save_safetensors(path, weights, card)
+        return path
+
+
+def bundled_weights(
+    name: str, prefix: str = ""
+) -> tuple[dict[str, Tensor], Mapping[str, Any]] | None:
+    """Tensors whose names begin with `prefix`, and the card, of weights that ship; or None."""
+    path = BUNDLED / f"{name}.safetensors"
+    if not path.is_file():
+        return None
+    tensors = {k: v for k, v in read_tensors(path).items() if k.startswith(prefix)}
+    return tensors, read_model(path, name, "bundled").card
 
 
 @dataclass(frozen=True)
@@ -173,8 +198,7 @@ def train(
             counted, validated = 0, time.monotonic()
     state.seconds = before + time.monotonic() - begun
     state.runs += 1
-    _checkpoint(recipe, run, state, float(total) / max(counted, 1), say)
-    weights = run / f"{recipe.name}.safetensors"
+    weights = _checkpoint(recipe, run, state, float(total) / max(counted, 1), say)
     return Report(recipe.name, state.step, state.seconds, state.figures, weights)
 
 
@@ -206,27 +230,25 @@ def _start(recipe: Recipe, run: Path, device: str, resume: bool) -> _State:
         optimiser.load_state_dict(saved["optimiser"])
         state.step, state.seconds, state.runs = saved["step"], saved["seconds"], saved["runs"]
     elif resume:
-        shipped = read_model(_shipped(recipe, run), recipe.name, "bundled")
-        tensors = read_tensors(shipped.path)
+        shipped = recipe.shipped()
+        if shipped is None:
+            raise UserError(f"There is nothing to resume in {run.name}; train without --resume")
+        tensors, card = shipped
         network.load_state_dict(tensors)
         average.load_state_dict(tensors)
-        state.step, state.seconds = shipped.card["steps"], shipped.card["seconds"]
-        state.runs = max(shipped.card.get("runs", 1), 1)
+        state.step, state.seconds = card["steps"], card["seconds"]
+        state.runs = max(card.get("runs", 1), 1)
     return state
-
-
-def _shipped(recipe: Recipe, run: Path) -> Path:
-    """The bundled weights of a recipe, from which a machine without the run's state goes on."""
-    path = BUNDLED / f"{recipe.name}.safetensors"
-    if not path.is_file():
-        raise UserError(f"There is nothing to resume in {run.name}; train without --resume")
-    return path
 
 
 def _checkpoint(
     recipe: Recipe, run: Path, state: _State, loss: float, say: Callable[[str], None]
-) -> None:
-    """Validate the average, then write state, curve and export, each under a temporary name."""
+) -> Path:
+    """Validate the average, then write state, curve and export, each under a temporary name.
+
+    Returns:
+        The exported file of weights.
+    """
     state.average.eval()
     with torch.no_grad():
         state.figures = recipe.validate(state.average, run / "validation.png")
@@ -262,5 +284,6 @@ def _checkpoint(
     weights = state.average.state_dict()
     if recipe.config.half:
         weights = {name: value.half() for name, value in weights.items()}
-    save_safetensors(run / f"{recipe.name}.safetensors", weights, card)
+    exported = recipe.export(run, weights, card)
     say(", ".join(f"{name} {value}" for name, value in row.items()))
+    return exported

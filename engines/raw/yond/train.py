@@ -31,7 +31,7 @@ from engines.raw.unprocess import unprocess
 from engines.raw.yond.arch import GuidedResUnet
 from engines.raw.yond.checkpoint import SPEC
 from engines.raw.yond.pipeline import T_FACTOR
-from engines.training.loop import Batch, TrainConfig
+from engines.training.loop import Batch, Recipe, TrainConfig
 from engines.training.photos import PACKAGES, Photo, photos
 from kernels.anscombe import BiasTable, bias_table, forward, stabilise
 
@@ -53,7 +53,7 @@ class _Scale:
         return cls(float(ends[0]), float(ends[1] - ends[0]))
 
 
-class SnrNetRecipe:
+class SnrNetRecipe(Recipe):
     """Data, loss and validation of one size of SNR-Net (see the module's text)."""
 
     def __init__(

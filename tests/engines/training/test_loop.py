@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from engines import weights
 from engines.base import UserError
 from engines.training import recipes, run_recipe
-from engines.training.loop import Batch, Report, TrainConfig, train
+from engines.training.loop import Batch, Recipe, Report, TrainConfig, train
 
 
-class LineRecipe:
+class LineRecipe(Recipe):
     """Learns y = 3 x from exact examples."""
 
     name = "line"

@@ -1,0 +1,135 @@
+"""The quantization engines: one class a method, all on the same walk."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from engines.base import Job, MediaKind, Params, Result
+from engines.quantize.layers import Grid
+from engines.quantize.params import (
+    AdadimParams,
+    AwqParams,
+    FinequantParams,
+    GptqParams,
+    GridParams,
+    GwqParams,
+)
+from engines.quantize.process import Work, quantize
+
+
+class QuantizeEngine(ABC):
+    """What the engines share; a subclass says which method its parameters mean."""
+
+    id: ClassVar[str]
+    title: ClassVar[str]
+    tab: ClassVar[str] = "Quantization"
+    summary: ClassVar[str]
+    accepts: ClassVar[tuple[MediaKind, ...]] = ("model",)
+    suffixes: ClassVar[tuple[str, ...]] = (".zip",)
+    version: ClassVar[str] = "1"
+    Params: ClassVar[type[Params]] = GridParams
+
+    @abstractmethod
+    def work(self, params: Any) -> Work:
+        """The method that `params`, an instance of `Params`, mean."""
+
+    def run(self, inputs: Sequence[Path], params: Any, job: Job) -> Result:
+        """See `engines.base.Engine`; the input is a model folder, or a zip of one."""
+        return quantize(inputs[0], self.id, self.version, self.work(params), params, job)
+
+
+def _grid(params: GridParams) -> Grid:
+    return Grid(params.bits, params.group_size, params.symmetric)
+
+
+class RtnEngine(QuantizeEngine):
+    """Rounding to the nearest."""
+
+    id = "quantize.rtn"
+    title = "Round to nearest"
+    summary = "Every weight becomes the nearest number of its group's grid; needs no text"
+
+    def work(self, params: GridParams) -> Work:
+        """See `QuantizeEngine`."""
+        from engines.quantize.methods.rtn import Rtn
+
+        return Work(Rtn(), _grid(params))
+
+
+class AwqEngine(QuantizeEngine):
+    """Activation-aware weight quantization."""
+
+    id = "quantize.awq"
+    title = "AWQ"
+    summary = "Scales up what matters to the output before rounding (Lin et al. 2023)"
+    Params = AwqParams
+
+    def work(self, params: AwqParams) -> Work:
+        """See `QuantizeEngine`."""
+        from engines.quantize.methods.awq import Awq
+
+        return Work(Awq(clip=params.clip), _grid(params))
+
+
+class GptqEngine(QuantizeEngine):
+    """GPTQ."""
+
+    id = "quantize.gptq"
+    title = "GPTQ"
+    summary = "Each column's error is made up for by those still to come (Frantar et al. 2022)"
+    Params = GptqParams
+
+    def work(self, params: GptqParams) -> Work:
+        """See `QuantizeEngine`."""
+        from engines.quantize.methods.gptq import Gptq
+
+        return Work(Gptq(damping=params.damping, act_order=params.act_order), _grid(params))
+
+
+class AdadimEngine(QuantizeEngine):
+    """AdaDim."""
+
+    id = "quantize.adadim"
+    title = "AdaDim"
+    summary = "Groups along inputs or outputs, whichever hurts less (Heo et al. 2023)"
+    Params = AdadimParams
+
+    def work(self, params: AdadimParams) -> Work:
+        """See `QuantizeEngine`."""
+        from engines.quantize.methods.adadim import AdaDim
+
+        return Work(AdaDim(base=params.base), _grid(params))
+
+
+class GwqEngine(QuantizeEngine):
+    """GWQ."""
+
+    id = "quantize.gwq"
+    title = "GWQ"
+    summary = "The weights of largest gradient stay in 16 bits (Shao et al. 2024)"
+    Params = GwqParams
+
+    def work(self, params: GwqParams) -> Work:
+        """See `QuantizeEngine`."""
+        from engines.quantize.methods.gwq import Gwq
+
+        share = params.outliers / 100.0
+        return Work(Gwq(share=share), _grid(params), extra=32.0 * share)
+
+
+class FinequantEngine(QuantizeEngine):
+    """FineQuant."""
+
+    id = "quantize.finequant"
+    title = "FineQuant"
+    summary = "Groups are halved while that narrows their ranges; needs no text (Kim et al. 2023)"
+    Params = FinequantParams
+
+    def work(self, params: FinequantParams) -> Work:
+        """See `QuantizeEngine`."""
+        from engines.quantize.methods.finequant import FineQuant
+
+        return Work(FineQuant(alpha=params.alpha), _grid(params))
