@@ -64,10 +64,8 @@ class LanguageRecipe(Recipe):
 
     def prepare(self, cache: Path, data: Path | None) -> None:
         """Paragraphs, a tokenizer trained on them, and all tokens in a row."""
-        bundled = set(read_text(CALIBRATION).split("\n\n")) | set(
-            read_text(EVALUATION).split("\n\n")
-        )
-        texts = paragraphs(cache, data, bundled)
+        ours = [read_text(path).strip().split("\n\n") for path in (CALIBRATION, EVALUATION)]
+        texts = paragraphs(cache, data, {line for lines in ours for line in lines})
         self.tokenizer = _tokenizer(texts)
         self._rows = [
             np.array([*found.ids, 0], np.int64) for found in self.tokenizer.encode_batch(texts)
