@@ -17,7 +17,13 @@ _BUILT_IN: dict[str, str] = {
     "speech.sgmse": "engines.speech.engine:SgmseEngine",
     "quantize.awq": "engines.quantize.engine:AwqEngine",
     "quantize.gptq": "engines.quantize.engine:GptqEngine",
+    "quantize.adadim": "engines.quantize.engine:AdadimEngine",
+    "quantize.gwq": "engines.quantize.engine:GwqEngine",
+    "quantize.finequant": "engines.quantize.engine:FinequantEngine",
+    "quantize.zeroquant_fp": "engines.quantize.engine:ZeroQuantFpEngine",
+    "quantize.vptq": "engines.quantize.engine:VptqEngine",
     "quantize.rtn": "engines.quantize.engine:RtnEngine",
+    "quantize.bnb": "engines.quantize.engine:BnbEngine",
 }
 _ASIDE: dict[str, str] = {  # what a tab asks beside its results: in no list, in no history
     "quantize.ask": "engines.quantize.ask:AskEngine",

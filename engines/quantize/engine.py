@@ -12,10 +12,13 @@ from engines.quantize.layers import Grid
 from engines.quantize.params import (
     AdadimParams,
     AwqParams,
+    BnbParams,
     FinequantParams,
     GptqParams,
     GridParams,
     GwqParams,
+    VptqParams,
+    ZeroQuantFpParams,
 )
 from engines.quantize.process import Work, quantize
 
@@ -133,3 +136,53 @@ class FinequantEngine(QuantizeEngine):
         from engines.quantize.methods.finequant import FineQuant
 
         return Work(FineQuant(alpha=params.alpha), _grid(params))
+
+
+class ZeroQuantFpEngine(QuantizeEngine):
+    """ZeroQuant-FP."""
+
+    id = "quantize.zeroquant_fp"
+    title = "ZeroQuant-FP"
+    summary = "FP4 weights, FP8 activations, low-rank compensation (Wu et al. 2023)"
+    Params = ZeroQuantFpParams
+
+    def work(self, params: ZeroQuantFpParams) -> Work:
+        """See `QuantizeEngine`."""
+        from engines.quantize.methods.zeroquant_fp import ZeroQuantFp
+
+        activations = None if params.activations == "none" else params.activations
+        method = ZeroQuantFp(
+            constraint=params.constraint, rank=params.rank, activations=activations
+        )
+        return Work(method, Grid(params.bits, params.group_size))
+
+
+class VptqEngine(QuantizeEngine):
+    """VPTQ."""
+
+    id = "quantize.vptq"
+    title = "VPTQ"
+    summary = "Vectors of weights out of codebooks, for 2 bits (Liu et al. 2024)"
+    Params = VptqParams
+
+    def work(self, params: VptqParams) -> Work:
+        """See `QuantizeEngine`."""
+        from engines.quantize.methods.vptq import Vptq
+
+        return Work(Vptq(seed=params.seed), Grid(params.bits))
+
+
+class BnbEngine(QuantizeEngine):
+    """The bitsandbytes baseline."""
+
+    id = "quantize.bnb"
+    title = "bitsandbytes"
+    summary = "NF4, FP4 and INT8 as bitsandbytes has them; needs no text; the baseline"
+    Params = BnbParams
+
+    def work(self, params: BnbParams) -> Work:
+        """See `QuantizeEngine`."""
+        from engines.quantize.methods.bnb import Bnb
+
+        method = Bnb(quant_type=params.table, double_quant=params.double_quant)
+        return Work(method, Grid(params.bits, 64))

@@ -184,3 +184,53 @@ class FinequantParams(GridParams):
         gt=0.0,
         lt=1.0,
     )
+
+
+class ZeroQuantFpParams(ModelParams):
+    """ZeroQuant-FP's own."""
+
+    bits: Literal[4, 8] = option(4, title="Bits", description="4 is FP4 (E2M1), 8 is FP8 (E4M3)")
+    group_size: Literal[0, 32, 64, 128, 256] = option(
+        128, title="Group size", description="Weights that share a scale; 0 is a whole row"
+    )
+    constraint: Literal["free", "m1", "m2"] = option(
+        "m2",
+        title="Scales",
+        description="Any; powers of two (M1); or powers of two below the row's own scale (M2)",
+    )
+    rank: int = option(
+        8,
+        title="Low-rank compensation",
+        description="Columns of the thin matrices that make up for the error; 0 is none",
+        ge=0,
+        le=64,
+    )
+    activations: Literal["fp8", "int8", "none"] = option(
+        "fp8",
+        title="Activations",
+        description="How what reaches a layer is rounded, token by token",
+    )
+
+
+class VptqParams(ModelParams):
+    """VPTQ's own."""
+
+    bits: Literal[2, 3, 4] = option(
+        2, title="Bits", description="Of the indices a weight; codebooks come on top"
+    )
+
+
+class BnbParams(ModelParams):
+    """bitsandbytes' own."""
+
+    bits: Literal[4, 8] = option(
+        4, title="Bits", description="4 is NF4 or FP4 in blocks of 64, 8 is INT8 in rows"
+    )
+    table: Literal["nf4", "fp4"] = option(
+        "nf4", title="4-bit numbers", description="Even shares of a normal curve, or tiny floats"
+    )
+    double_quant: bool = option(
+        False,
+        title="Round the scales as well",
+        description="4.13 bits a weight and not 4.5, at a small loss",
+    )

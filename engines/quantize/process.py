@@ -88,7 +88,7 @@ def quantize(path: Path, engine: str, version: str, work: Work, params: Any, job
     run = _Run(skeleton, work, params, job, scratch_folder, calibration, evaluation)
     walked, mixture, place, scratch = run.walked()
     name = f"{folder.name.removesuffix('.zip')}-{engine.rpartition('.')[2]}"
-    name += f"-w{params.bits}" if isinstance(params, GridParams) and mixture is None else ""
+    name += f"-w{work.grid.bits}" if mixture is None else "-mixed"
     made = job.workspace / name
     summary = _written(made, folder, skeleton, scratch, walked, engine, work, params, job)
     summary = _compared(summary, folder, made, evaluation[0], walked, params, job)
