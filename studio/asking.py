@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,7 +74,7 @@ class Asking:
         sides = {"original": job.inputs[0].path, "quantized": model.path}
         if not sides["original"].exists():
             del sides["original"]
-        self._make_room(owner)
+        earlier = self._studio.store.aside(owner)
         params = {
             "key": secrets.token_hex(16), "sides": list(sides), "prompt": prompt, "chat": chat,
             "max_tokens": max_tokens, "temperature": temperature,
@@ -82,6 +83,7 @@ class Asking:
             owner, job.session_id, AskEngine.id, [list(sides.values())], params,
             device=job.device or None, seed=0,
         )  # fmt: skip
+        self._forget(owner, earlier)  # only now, so that no other work begins in between
         return asked
 
     def answer(self, owner: str, asked: str) -> Answer:
@@ -115,10 +117,11 @@ class Asking:
     def _folder(self, owner: str, job: JobView) -> Path:
         return scratch(self._studio.settings.cache, owner, AskEngine.id, str(job.params["key"]))
 
-    def _make_room(self, owner: str) -> None:
-        """Questions before this one are stopped, and forgotten once they have."""
-        for job in self._studio.store.aside(owner):
+    def _forget(self, owner: str, earlier: Sequence[JobView]) -> None:
+        """Stop questions; one that runs is forgotten by the one after the next."""
+        for job in earlier:
             self._studio.cancel(owner, job.id)
-            if job.state != "running":
-                self._studio.delete_job(owner, job.id)
-                remove_tree(self._folder(owner, job))
+            with suppress(UserError):  # it has just begun, and stays until then
+                if job.state != "running":
+                    self._studio.delete_job(owner, job.id)
+                    remove_tree(self._folder(owner, job))

@@ -91,6 +91,7 @@ class Answer:
         """Change a side and write it."""
         self._sides[side].update(values)
         self._write()
+        self._written = 0.0  # the first piece of text is shown as soon as it comes
 
     def go_on(self, side: str, text: str, tokens: int, seconds: float) -> None:
         """The text has grown; written ten times a second at most.
