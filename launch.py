@@ -255,7 +255,10 @@ def requirements(project: Path, group: str = "") -> list[str]:
     def named(items: Sequence[str | dict[str, str]]) -> Iterator[str]:
         for item in items:
             if isinstance(item, str):
-                yield re.split(r"[^A-Za-z0-9._-]", item)[0]
+                # The one marker in use: there is no build of some for every system.
+                system = re.search(r"sys_platform == '(\w+)'", item)
+                if system is None or system[1] == sys.platform:
+                    yield re.split(r"[^A-Za-z0-9._-]", item)[0]
             else:
                 yield from named(groups[item["include-group"]])
 

@@ -5,6 +5,8 @@
 - `native`: lowbit.c, where it could be built; 2, 3, 4 and 8 bits, any batch.
 - `int4pack`: torch's own 4-bit kernel, for few rows of bfloat16 where there is no native kernel. It
   rounds the weights to bfloat16.
+- `triton`: a kernel for few rows, where the weight is on a GPU and Triton is installed; 1 to 8
+  bits.
 - `tiles`: torch alone; a tile of rows is unpacked, dequantized, multiplied and dropped. Any bits,
   any groups, any device, but slow for few rows.
 
@@ -17,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ctypes import CDLL
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import Literal, Protocol
 
 import torch
@@ -26,12 +29,13 @@ from kernels import grouped, native, packing
 from kernels.grouped import Dim
 from kernels.native.weight import BITS, NativeWeight, fits, lanes
 
-WayName = Literal["native", "int4pack", "tiles"]
-WAYS: tuple[WayName, ...] = ("native", "int4pack", "tiles")
+WayName = Literal["native", "int4pack", "triton", "tiles"]
+WAYS: tuple[WayName, ...] = ("native", "int4pack", "triton", "tiles")
 
 _INT4PACK_GROUPS = (32, 64, 128, 256)
 _INT4PACK_ROWS = 16  # its outputs come in multiples of this
 _INT4PACK_BATCH = 8  # beyond it, dequantizing once is faster
+_TRITON_BATCH = 64  # likewise
 
 
 class Way(Protocol):
@@ -121,8 +125,11 @@ def prepare(
     if "native" not in chosen:
         if "int4pack" in ways and bits == 4 and dim == "in" and _int4pack_fits(codes, group):
             chosen["int4pack"] = _Int4Pack(codes, scale, zero)
+        tiles = _Tiles(codes, scale, zero, bits, dim)
+        if "triton" in ways and codes.is_cuda and dim == "in" and find_spec("triton"):
+            chosen["triton"] = _Triton(tiles)
         if "tiles" in ways:
-            chosen["tiles"] = _Tiles(codes, scale, zero, bits, dim)
+            chosen["tiles"] = tiles
     if not chosen:
         raise ValueError(f"None of {', '.join(ways)} multiplies this weight of {bits} bits.")
     return LowBitWeight((codes.shape[0], codes.shape[1]), bits, chosen)
@@ -194,32 +201,48 @@ class _Int4Pack:
         )
 
 
+class _Triton:
+    """The Triton kernel, on the words that the tiles hold."""
+
+    def __init__(self, tiles: _Tiles) -> None:
+        from kernels import triton_grouped  # Triton takes a second to import
+
+        self._matmul = triton_grouped.matmul
+        self._tiles = tiles
+        self.nbytes = 0  # the tiles count them
+
+    def serves(self, x: Tensor) -> bool:
+        return x.is_cuda and x.shape[0] <= _TRITON_BATCH
+
+    def matmul(self, x: Tensor) -> Tensor:
+        held = self._tiles
+        return self._matmul(x, held.words, held.bits, held.scale, held.zero)
+
+
 class _Tiles:
     """Dequantize some rows, multiply, drop them."""
 
     def __init__(
         self, codes: Tensor, scale: Tensor, zero: Tensor | None, bits: int, dim: Dim
     ) -> None:
-        self._words = packing.pack_bits(codes, bits)
-        self._scale, self._bits = scale, bits
+        self.words = packing.pack_bits(codes, bits)
+        self.scale, self.zero, self.bits = scale, zero, bits
         self._dim: Dim = dim
-        self._zero = 1 << (bits - 1) if zero is None else zero
         self._rows, self._inputs = codes.shape
         self._group = grouped.group_size(codes, scale, dim)
         self._step = grouped.tile_rows(codes, scale, dim)
-        self.nbytes = self._words.nbytes + scale.nbytes + (0 if zero is None else zero.nbytes)
+        self.nbytes = self.words.nbytes + scale.nbytes + (0 if zero is None else zero.nbytes)
 
     def serves(self, x: Tensor) -> bool:
         return True
 
     def matmul(self, x: Tensor) -> Tensor:
         result = x.new_empty((x.shape[0], self._rows))
+        zero = 1 << (self.bits - 1) if self.zero is None else self.zero
         for start in range(0, self._rows, self._step):
-            words = self._words[start : start + self._step]
-            codes = packing.unpack_bits(words, self._bits, self._inputs)
-            weight = grouped.dequantize_tile(
-                codes, self._scale, self._zero, start, self._group, self._dim
-            )
+            words = self.words[start : start + self._step]
+            codes = packing.unpack_bits(words, self.bits, self._inputs)
+            weight = grouped.dequantize_tile(codes, self.scale, zero, start, self._group, self._dim)
             result[:, start : start + self._step] = x @ weight.to(x.dtype).T
         return result
 
