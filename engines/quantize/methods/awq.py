@@ -51,7 +51,7 @@ class Awq(NoGradients):
     points: int = 20
     duo: bool = True
     clip: bool = True
-    tokens: int = 1024
+    tokens: int = 512
 
     def quantize(self, block: Block, grids: Mapping[str, Grid]) -> dict[str, QuantizedLayer]:
         """See `engines.quantize.method.Method`; scales stay folded into the block."""

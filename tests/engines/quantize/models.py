@@ -107,7 +107,7 @@ def block(name: str, *, seed: int = 0, chunks: int = 4, batch: int = 2, length: 
 
 
 def lone_block(weights: Mapping[str, Tensor], inputs: list[Tensor]) -> Block:
-    """A block of linear layers side by side that all see the same input, and return their sum.
+    """A block of linear layers side by side that all see the same input.
 
     Args:
         weights: name -> (out, in) float32.
@@ -121,6 +121,38 @@ def lone_block(weights: Mapping[str, Tensor], inputs: list[Tensor]) -> Block:
         tuple(weights),
         [Call((x,), {}) for x in inputs],
     )
+
+
+def expert_block() -> Block:
+    """A block of two experts, of which "experts.1" never sees a token."""
+    torch.manual_seed(0)
+    paths = tuple(f"experts.{n}.{leaf}" for n in range(2) for leaf in ("up", "down"))
+    stream = [Call((torch.randn(2, 16, HIDDEN),), {}) for _ in range(3)]
+    return Block(0, 1, "layers.0", _Experts().requires_grad_(False), paths, stream)
+
+
+class _Expert(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = nn.Linear(HIDDEN, INNER)
+        self.down = nn.Linear(INNER, HIDDEN)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(self.up(x).relu())
+
+
+class _Experts(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(HIDDEN)
+        self.experts = nn.ModuleList([_Expert(), _Expert()])
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        flat = self.norm(hidden).flatten(0, 1)
+        made = torch.zeros_like(flat)
+        chosen = torch.arange(len(flat))
+        made.index_add_(0, chosen, self.experts[0](flat[chosen]))
+        return hidden + made.view_as(hidden)
 
 
 class _SideBySide(nn.Module):
