@@ -179,10 +179,10 @@ def _encode(
     found = [int(token) for token in cast("list[int]", tokens)]
     if found:
         return found
-    start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    if start is None:
+    start = tokenizer.bos_token_id
+    if not isinstance(start, int):
         raise UserError("There is nothing to continue; write a few words")
-    return [int(start)]
+    return [start]
 
 
 def _room(loaded: LoadedLanguageModel, taken: int) -> int:
@@ -201,15 +201,10 @@ def _ends(loaded: LoadedLanguageModel, tokenizer: PreTrainedTokenizerBase) -> se
     """Tokens at which a text is over."""
     found: set[int] = set()
     generation = getattr(loaded.model, "generation_config", None)
-    for said in (
-        getattr(generation, "eos_token_id", None),
-        getattr(loaded.model.config, "eos_token_id", None),
-        tokenizer.eos_token_id,
-    ):
-        if isinstance(said, int):
-            found.add(said)
-        elif isinstance(said, list | tuple):
-            found.update(int(one) for one in said)
+    owners: tuple[Any, ...] = (generation, loaded.model.config, tokenizer)
+    for owner in owners:
+        said: Any = getattr(owner, "eos_token_id", None)
+        found.update(said if isinstance(said, list | tuple) else () if said is None else (said,))
     return found
 
 

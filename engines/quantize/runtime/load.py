@@ -79,13 +79,12 @@ def load_model(
             model = _load(opened, config, dtype)
     finally:
         LOADING.reset(now)
-    return LoadedLanguageModel(model.to(device).eval(), _tokenizer(opened), opened)
+    return LoadedLanguageModel(cast("Any", model).to(device).eval(), _tokenizer(opened), opened)
 
 
 def _load(folder: ModelFolder, config: Any, dtype: torch.dtype) -> PreTrainedModel:
     try:
-        loader: Any = AutoModelForCausalLM
-        made = loader.from_pretrained(
+        made = cast("Any", AutoModelForCausalLM).from_pretrained(
             str(folder.path),
             config=config,
             dtype=dtype,

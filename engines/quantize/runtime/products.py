@@ -13,7 +13,8 @@ from torch.nn.functional import linear
 from engines.quantize.floating import Floating
 from engines.quantize.layers import Grouped, QuantizedLayer
 from engines.quantize.nf4 import Int8Rows
-from kernels import triton_grouped, triton_here
+from engines.quantize.vector import Vector
+from kernels import codebook, triton_codebook, triton_grouped, triton_here
 from kernels.float_codes import decode
 from kernels.int4_matmul import prepare
 from kernels.packing import pack_bits
@@ -35,8 +36,7 @@ def product(layer: QuantizedLayer, device: torch.device) -> Product:
         return _grouped(_int8(layer))
     if isinstance(layer, Floating) and layer.form.bits <= 4:
         return _Shifted(layer)
-    own = getattr(layer, "matmul", None)
-    return cast("Product", own) if callable(own) else _Whole(layer)
+    return _Vectors(layer) if isinstance(layer, Vector) else _Whole(layer)
 
 
 def moved(layer: _Layer, device: torch.device) -> _Layer:
@@ -113,6 +113,39 @@ class _Outliers:
             change = some.float()[:, self._columns] * self._change
             out += change.new_zeros(out.shape).index_add_(1, self._rows, change).to(out.dtype)
         return y
+
+
+class _Vectors:
+    """Indices into books of vectors, looked up a tile of rows at a time."""
+
+    def __init__(self, layer: Vector) -> None:
+        self._rows, self._scale = layer.rows, layer.scale.float()
+        few = layer.outlier_column
+        kept = torch.ones(len(layer.scale), dtype=torch.bool, device=layer.scale.device)
+        if few is not None:
+            kept[few.long()] = False
+        self._parts: list[tuple[Tensor | None, list[Tensor], list[Tensor]]] = []
+        everything = None if few is None else kept.nonzero().squeeze(1)
+        for columns, books in ((everything, layer.main), (few, layer.outlier)):
+            if books is not None:
+                place = None if columns is None else columns.long()
+                found = [book.float() for book in books.books]
+                self._parts.append((place, [_short(i) for i in books.indices], found))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        wide = x.float() * self._scale
+        by_triton = x.is_cuda and triton_here.INSTALLED
+        matmul = triton_codebook.matmul if by_triton else codebook.matmul
+        total = wide.new_zeros(*x.shape[:-1], self._rows)
+        for columns, indices, books in self._parts:
+            some = wide if columns is None else wide[..., columns]
+            total += matmul(some, indices, books, self._rows)
+        return total.to(x.dtype)
+
+
+def _short(index: Tensor) -> Tensor:
+    """Indices in 16 bits where they fit."""
+    return index.to(torch.int16) if index.numel() and int(index.max()) < 1 << 15 else index
 
 
 class _Whole:
