@@ -90,7 +90,12 @@ class QuantizeTab(MethodTab):
     def read(self, measurements: Mapping[str, tuple[float, str]]) -> Reading:
         """Before and after in large numbers, a sentence on the loss, the rest in a table."""
         headline = [
-            Row(title, _short(name, value), _UNITS.get(name, unit), before)
+            Row(
+                title,
+                _short(name, value),
+                _UNITS.get(name, unit),
+                None if before is None else _short(name, before),
+            )
             for name, (title, _) in _PAIRS.items()
             if name in measurements
             for value, unit in [measurements[name]]
@@ -127,7 +132,7 @@ def verdict(measurements: Mapping[str, tuple[float, str]]) -> Verdict | None:
     after, before = measurements.get("perplexity"), _before(measurements, "perplexity")
     if after is None or not before:
         return None
-    rise = 100.0 * (after[0] / before - 1.0)
+    rise = round(100.0 * (after[0] / before - 1.0), 1)
     size, was = measurements.get("size_mb"), _before(measurements, "size_mb")
     smaller = f"It takes {100.0 * size[0] / was:.0f} % of the space. " if size and was else ""
     said = f"Perplexity on held-out text {_change(rise)}: "
@@ -145,14 +150,14 @@ def verdict(measurements: Mapping[str, tuple[float, str]]) -> Verdict | None:
 
 
 def _change(rise: float) -> str:
-    if abs(rise) < 0.05:
+    if rise == 0:
         return "stays as it was"
-    return f"{'rises' if rise > 0 else 'falls'} by {figures(round(abs(rise), 1))} %"
+    return f"{'rises' if rise > 0 else 'falls'} by {figures(abs(rise))} %"
 
 
 def _before(measurements: Mapping[str, tuple[float, str]], name: str) -> float | None:
     found = measurements.get(_PAIRS[name][1])
-    return None if found is None else _short(name, found[0])
+    return None if found is None else found[0]
 
 
 def _short(name: str, value: float) -> float:
