@@ -18,7 +18,7 @@ from engines.quantize.layers import Dim, Grid, Grouped, QuantizedLayer
 from engines.quantize.method import NoGradients, Uses
 from engines.quantize.methods.curvature import curvatures
 from engines.quantize.methods.gptq import gptq_grouped
-from engines.quantize.methods.grid import Search, note_groups, round_weight, squared
+from engines.quantize.methods.grid import Search, cost_of, note_groups, round_weight
 from engines.quantize.methods.parts import Inspected, find_parts, inspected, sample
 
 
@@ -37,7 +37,7 @@ class AdaDim(NoGradients):
     uses: ClassVar[Uses] = "activations"
 
     base: Literal["rtn", "gptq"] = "gptq"
-    search: Search = "minmax"
+    search: Search = "mse"
     damping: float = 0.01
     tokens: int = 2048
 
@@ -94,5 +94,5 @@ class AdaDim(NoGradients):
         return along_outputs
 
     def _nearest(self, weight: Tensor, grid: Grid, dim: Dim) -> Grouped:
-        cost = squared if self.search == "mse" else None
+        cost = cost_of(self.search)
         return round_weight(weight, grid, dim=dim, cost=cost)

@@ -19,12 +19,12 @@ from engines.quantize.method import NoGradients, Uses
 from engines.quantize.methods.curvature import Curvature, curvatures
 from engines.quantize.methods.grid import (
     Search,
+    cost_of,
     decode,
     encode,
     group_of,
     note_groups,
     round_weight,
-    squared,
     steps,
     weighed,
 )
@@ -100,7 +100,7 @@ def gptq_grouped(
         search: how ranges are found; "mse" weighs errors by the curvature's diagonal.
         check: called every 128 columns.
     """
-    cost = squared if search == "mse" else None
+    cost = cost_of(search)
     if cost is not None and dim == "in":
         cost = weighed(curvature.diagonal, group_of(weight.shape[1], grid))
     lines = round_weight(weight, grid, dim=dim, cost=cost)
@@ -148,7 +148,7 @@ class Gptq(NoGradients):
     damping: float = 0.01
     act_order: bool = True
     sequential: bool = False
-    search: Search = "minmax"
+    search: Search = "mse"
 
     def quantize(self, block: Block, grids: Mapping[str, Grid]) -> dict[str, QuantizedLayer]:
         """See `engines.quantize.method.Method`."""
@@ -168,7 +168,7 @@ class Gptq(NoGradients):
             block.progress(len(made) / len(grids), path)
             weight = block.weight(path)
             if curvature is None:
-                cost = squared if self.search == "mse" else None
+                cost = cost_of(self.search)
                 layer = round_weight(weight, grids[path], cost=cost)
             else:
                 layer = gptq_grouped(

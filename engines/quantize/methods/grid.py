@@ -133,6 +133,11 @@ def steps(groups: Tensor, grid: Grid, cost: Cost | None = None) -> Steps:
     return best
 
 
+def cost_of(search: Search) -> Cost | None:
+    """What `steps` is to be given where all weights count the same."""
+    return squared if search == "mse" else None
+
+
 def squared(change: Tensor) -> Tensor:
     """The cost of changes (..., g) that all count the same."""
     return change.square_().sum(-1)

@@ -18,7 +18,7 @@ from torch import Tensor
 from engines.quantize.block import Block
 from engines.quantize.layers import Grid, Outliers, QuantizedLayer
 from engines.quantize.method import Uses
-from engines.quantize.methods.grid import group_of, note_groups, round_weight
+from engines.quantize.methods.grid import Search, cost_of, group_of, note_groups, round_weight
 
 Mask = Literal["gradient", "gradient x weight", "magnitude", "random"]
 
@@ -31,6 +31,7 @@ class Gwq:
         share: of a layer's weights that are kept, 0 to 1.
         mask: what makes a weight an outlier; "magnitude" and "random" need no gradient and are
             there to compare with.
+        search: how ranges of what is left are found.
         seed: of the random mask.
     """
 
@@ -38,6 +39,7 @@ class Gwq:
 
     share: float = 0.01
     mask: Mask = "gradient"
+    search: Search = "mse"
     seed: int = 0
 
     @property
@@ -55,6 +57,7 @@ class Gwq:
     def quantize(self, block: Block, grids: Mapping[str, Grid]) -> dict[str, QuantizedLayer]:
         """See `engines.quantize.method.Method`."""
         note_groups(block, grids)
+        cost = cost_of(self.search)
         made: dict[str, QuantizedLayer] = {}
         for path, grid in grids.items():
             block.check()
@@ -62,10 +65,10 @@ class Gwq:
             weight = block.weight(path)
             places = self._places(block, path, weight)
             if places is None:
-                made[path] = round_weight(weight, grid)
+                made[path] = round_weight(weight, grid, cost=cost)
                 continue
             filled = without(weight, places, group_of(weight.shape[1], grid))
-            layer = round_weight(filled, grid)
+            layer = round_weight(filled, grid, cost=cost)
             made[path] = replace(layer, outliers=Outliers.taken(weight, places))
         return made
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 from engines.quantize.block import Block
 from engines.quantize.layers import Grid, QuantizedLayer
 from engines.quantize.method import NoGradients, Uses
-from engines.quantize.methods.grid import Search, note_groups, round_weight, squared
+from engines.quantize.methods.grid import Search, cost_of, note_groups, round_weight
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Rtn(NoGradients):
     def quantize(self, block: Block, grids: Mapping[str, Grid]) -> dict[str, QuantizedLayer]:
         """See `engines.quantize.method.Method`."""
         note_groups(block, grids)
-        cost = squared if self.search == "mse" else None
+        cost = cost_of(self.search)
         made: dict[str, QuantizedLayer] = {}
         for path, grid in grids.items():
             block.check()

@@ -223,7 +223,7 @@ def test_layers_may_have_different_grids_or_none() -> None:
 def test_an_expert_without_tokens_is_rounded_to_nearest_and_named() -> None:
     experts = expert_block()
     plan = {path: Grid(4, 32) for path in experts.linears}
-    made = Gptq().quantize(experts, plan)
+    made = Gptq(search="minmax").quantize(experts, plan)
     for path in experts.linears:
         plain = rounded(experts.weight(path), plan[path])
         assert torch.equal(made[path].dequantize(), plain) == path.startswith("experts.1")
@@ -233,7 +233,7 @@ def test_an_expert_without_tokens_is_rounded_to_nearest_and_named() -> None:
 
 def test_inputs_that_are_no_numbers_are_noted() -> None:
     layers = lone_block({"a": torch.randn(8, 16)}, [torch.full((1, 4, 16), torch.nan)])
-    made = Gptq().quantize(layers, {"a": Grid(4, 16)})
+    made = Gptq(search="minmax").quantize(layers, {"a": Grid(4, 16)})
     assert torch.equal(made["a"].dequantize(), rounded(layers.weight("a"), Grid(4, 16)))
     assert "could not be used" in layers.notes[0]
 
