@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from kernels import grouped, native, packing
+from kernels.codebook import lookup
 from kernels.grouped import Dim
 from kernels.native.weight import BITS, NativeWeight, fits, lanes
 
@@ -101,8 +102,9 @@ def prepare(
     bits: int,
     dim: Dim = "in",
     ways: Sequence[WayName] = WAYS,
+    table: Tensor | None = None,
 ) -> LowBitWeight:
-    """Pack a weight (code - zero) * scale for multiplying.
+    """Pack a weight (code - zero) * scale, or table[code] * scale, for multiplying.
 
     Args:
         codes: (out, in) uint8, 0 to 2^bits - 1.
@@ -111,21 +113,27 @@ def prepare(
         bits: 1 to 8.
         dim: where the groups lie.
         ways: those allowed, of which the machine's best are kept.
+        table: (2^bits,) float32 of what the codes stand for, in place of integers: NF4, FP4, FP8.
+            Then there is no `zero`, and `dim` is "in".
 
     Raises:
         ValueError: the shapes do not fit, or none of `ways` serves such a weight.
     """
+    if table is not None and (zero is not None or dim == "out"):
+        raise ValueError("Codes with a table have no zero point, and groups along the inputs.")
     group = grouped.group_size(codes, scale, dim)
     library = native.load() if "native" in ways and codes.is_cpu else None
     chosen: dict[str, Way] = {}
-    if library is not None and dim == "in" and fits(codes, scale, bits):
-        chosen["native"] = _Native(library, codes, scale, zero, bits)
+    named = table is not None
+    if library is not None and dim == "in" and fits(codes, scale, bits, named=named):
+        chosen["native"] = _Native(library, codes, scale, zero, bits, table)
     elif library is not None and dim == "out" and bits in BITS and group % lanes(library) == 0:
         chosen["native"] = _NativeByOutputs(library, codes, scale, zero, bits)
     if "native" not in chosen:
-        if "int4pack" in ways and bits == 4 and dim == "in" and _int4pack_fits(codes, group):
+        four = bits == 4 and dim == "in" and not named
+        if "int4pack" in ways and four and _int4pack_fits(codes, group):
             chosen["int4pack"] = _Int4Pack(codes, scale, zero)
-        tiles = _Tiles(codes, scale, zero, bits, dim)
+        tiles = _Tiles(codes, scale, zero, bits, dim, table)
         if "triton" in ways and codes.is_cuda and dim == "in" and find_spec("triton"):
             chosen["triton"] = _Triton(tiles)
         if "tiles" in ways:
@@ -139,9 +147,15 @@ class _Native:
     """lowbit.c, groups along the inputs."""
 
     def __init__(
-        self, library: CDLL, codes: Tensor, scale: Tensor, zero: Tensor | None, bits: int
+        self,
+        library: CDLL,
+        codes: Tensor,
+        scale: Tensor,
+        zero: Tensor | None,
+        bits: int,
+        table: Tensor | None,
     ) -> None:
-        self._weight = NativeWeight(library, codes, scale, zero, bits)
+        self._weight = NativeWeight(library, codes, scale, zero, bits, names=table)
         self.nbytes = self._weight.nbytes
 
     def serves(self, x: Tensor) -> bool:
@@ -216,17 +230,23 @@ class _Triton:
 
     def matmul(self, x: Tensor) -> Tensor:
         held = self._tiles
-        return self._matmul(x, held.words, held.bits, held.scale, held.zero)
+        return self._matmul(x, held.words, held.bits, held.scale, held.zero, held.table)
 
 
 class _Tiles:
     """Dequantize some rows, multiply, drop them."""
 
     def __init__(
-        self, codes: Tensor, scale: Tensor, zero: Tensor | None, bits: int, dim: Dim
+        self,
+        codes: Tensor,
+        scale: Tensor,
+        zero: Tensor | None,
+        bits: int,
+        dim: Dim,
+        table: Tensor | None,
     ) -> None:
         self.words = packing.pack_bits(codes, bits)
-        self.scale, self.zero, self.bits = scale, zero, bits
+        self.scale, self.zero, self.bits, self.table = scale, zero, bits, table
         self._dim: Dim = dim
         self._rows, self._inputs = codes.shape
         self._group = grouped.group_size(codes, scale, dim)
@@ -238,13 +258,21 @@ class _Tiles:
 
     def matmul(self, x: Tensor) -> Tensor:
         result = x.new_empty((x.shape[0], self._rows))
-        zero = 1 << (self.bits - 1) if self.zero is None else self.zero
         for start in range(0, self._rows, self._step):
-            words = self.words[start : start + self._step]
-            codes = packing.unpack_bits(words, self.bits, self._inputs)
-            weight = grouped.dequantize_tile(codes, self.scale, zero, start, self._group, self._dim)
-            result[:, start : start + self._step] = x @ weight.to(x.dtype).T
+            weight = self._tile(start).to(x.dtype)
+            result[:, start : start + self._step] = x @ weight.T
         return result
+
+    def _tile(self, start: int) -> Tensor:
+        words = self.words[start : start + self._step]
+        codes = packing.unpack_bits(words, self.bits, self._inputs)
+        if self.table is not None:
+            weight = lookup(codes, self.table)
+            scale = self.scale[start : start + self._step].to(torch.float32)
+            weight.unflatten(1, (-1, self._group)).mul_(scale.unsqueeze(-1))
+            return weight
+        zero = 1 << (self.bits - 1) if self.zero is None else self.zero
+        return grouped.dequantize_tile(codes, self.scale, zero, start, self._group, self._dim)
 
 
 def _int4pack_fits(codes: Tensor, group: int) -> bool:

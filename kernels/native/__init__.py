@@ -1,8 +1,8 @@
 """The kernels that are written in C: built where a compiler is, once for each machine.
 
-`lowbit.c` is compiled with the machine's `cc` for the machine's own processor into
-`$XDG_CACHE_HOME/noise-studio/native` (else `~/.cache/...`), a folder that nobody else may write
-to, under a name made of the source, the compiler and the processor. What was built is tried against
+`lowbit.c` and `codebook.c` are compiled with the machine's `cc` for its own processor into
+`$XDG_CACHE_HOME/noise-studio/native` (else `~/.cache/...`), a folder that nobody else may write to,
+under a name made of the source, the compiler and the processor. What was built is tried against
 torch before it is used. Where any of this fails, `load` returns None and `why_not` says why; the
 callers then have their own way in torch. NOISE_STUDIO_NATIVE=0 switches all of it off.
 """
@@ -25,10 +25,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kernels import grouped
+from kernels import codebook, grouped
+from kernels.native.vectors import NativeVectors
 from kernels.native.weight import BITS, NativeWeight
 
-SOURCE = Path(__file__).with_name("lowbit.c")
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("lowbit.c", "codebook.c", "rows.h"))
 
 FLAGS: tuple[tuple[str, ...], ...] = (
     ("-O2", "-march=native", "-fopenmp"),
@@ -108,7 +109,7 @@ def build(folder: Path, flags: Sequence[Sequence[str]] = FLAGS) -> Path:
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         raise Unavailable("There is no C compiler here (cc) to build the native kernel with.")
-    target = folder / f"lowbit-{_key(compiler, flags)}.so"
+    target = folder / f"kernels-{_key(compiler, flags)}.so"
     if target.exists():
         return target
     said = ""
@@ -117,7 +118,9 @@ def build(folder: Path, flags: Sequence[Sequence[str]] = FLAGS) -> Path:
         handle, name = tempfile.mkstemp(dir=folder, suffix=".part")
         os.close(handle)
         try:
-            command = [compiler, *options, "-shared", "-fPIC", "-o", name, str(SOURCE)]
+            code = [str(source) for source in SOURCES if source.suffix == ".c"]
+            place = f"-I{Path(__file__).parent}"
+            command = [compiler, *options, "-shared", "-fPIC", place, "-o", name, *code]
             made = subprocess.run(  # noqa: S603 - fixed arguments
                 command, capture_output=True, text=True, timeout=_TIMEOUT, check=False
             )
@@ -134,15 +137,10 @@ def open_library(path: Path) -> ctypes.CDLL:
     """Load a built library and say what its functions take."""
     library = ctypes.CDLL(str(path))
     library.lowbit_lanes.restype = ctypes.c_int
-    library.lowbit_matmul.restype = ctypes.c_int
-    library.lowbit_matmul.argtypes = [
-        ctypes.c_void_p,
-        ctypes.c_void_p,
-        ctypes.c_void_p,
-        ctypes.c_void_p,
-        ctypes.c_int64,
-        ctypes.c_int,
-    ]
+    pointers = [ctypes.c_void_p] * 4  # the weight, x, y, room
+    for product in (library.lowbit_matmul, library.codebook_matmul):
+        product.restype = ctypes.c_int
+        product.argtypes = [*pointers, ctypes.c_int64, ctypes.c_int]
     return library
 
 
@@ -151,7 +149,8 @@ def _key(compiler: str, flags: Sequence[Sequence[str]]) -> str:
     version = subprocess.run(  # noqa: S603 - fixed arguments
         [compiler, "--version"], capture_output=True, text=True, timeout=_TIMEOUT, check=False
     ).stdout
-    parts = (SOURCE.read_text(), repr(flags), compiler, version, _processor())
+    code = (source.read_text() for source in SOURCES)
+    parts = (*code, repr(flags), compiler, version, _processor())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
@@ -168,7 +167,7 @@ def _processor() -> str:
 
 
 def _try_out(library: ctypes.CDLL) -> None:
-    """Hold the library to torch, for every number of bits, with and without zero points.
+    """Hold the library to torch: every number of bits, zero points, names, books.
 
     Raises:
         Unavailable: a result is not within 1e-5 of torch's.
@@ -178,15 +177,23 @@ def _try_out(library: ctypes.CDLL) -> None:
     def whole(top: int, *shape: int) -> Tensor:
         return torch.randint(0, top, shape, generator=made, dtype=torch.int32).to(torch.uint8)
 
+    def compare(weight: NativeWeight | NativeVectors, dense: Tensor) -> None:
+        x = torch.randn(15, dense.shape[1], generator=made)
+        expected = x @ dense.T
+        error = torch.linalg.vector_norm(weight.matmul(x) - expected)
+        if not error <= _LEAST_ERROR * torch.linalg.vector_norm(expected):
+            raise Unavailable("The native kernel was built, but its results are not torch's.")
+
+    scale = (torch.rand(36, 2, generator=made) + 0.1).to(torch.float16)
     for bits in BITS:
         codes, zero = whole(1 << bits, 36, 128), whole(1 << bits, 36, 2)
-        scale = (torch.rand(36, 2, generator=made) + 0.1).to(torch.float16)
-        x = torch.randn(15, 128, generator=made)
         for moved in (None, zero):
-            middle = 1 << (bits - 1)
-            weight = grouped.dequantize(codes, scale, middle if moved is None else moved)
-            expected = x @ weight.T
-            got = NativeWeight(library, codes, scale, moved, bits).matmul(x)
-            error = torch.linalg.vector_norm(got - expected)
-            if not error <= _LEAST_ERROR * torch.linalg.vector_norm(expected):
-                raise Unavailable("The native kernel was built, but its results are not torch's.")
+            dense = grouped.dequantize(codes, scale, 1 << (bits - 1) if moved is None else moved)
+            compare(NativeWeight(library, codes, scale, moved, bits), dense)
+    codes, names = whole(16, 36, 128), torch.randn(16, generator=made)
+    dense = codebook.lookup(codes, names) * scale.repeat_interleave(64, 1)
+    compare(NativeWeight(library, codes, scale, None, 4, names=names), dense)
+    for length in (3, 8, 10):
+        indices = [whole(size, -(-37 // length), 41) for size in (200, 7)]
+        books = [torch.randn(size, length, generator=made) for size in (200, 7)]
+        compare(NativeVectors(library, indices, books, 37), codebook.decode(indices, books, 37))

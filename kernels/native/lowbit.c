@@ -4,12 +4,14 @@
  * [word][lane]; along a row they are one dense little-endian stream, so that 32 columns are `bits`
  * words. A group's products are summed with the bare codes, and the scale comes in once a group:
  *     y[m, n] = sum over groups of scale * (sum of x q - offset * sum of x),
- * where q = code - 2^(bits - 1) and offset = zero - 2^(bits - 1). Only the order of the sums
- * differs from a float32 product with the dequantized weight.
+ * where q = code - 2^(bits - 1) and offset = zero - 2^(bits - 1), or q = names[code] for the likes of
+ * NF4. Only the order of the sums differs from a float32 product with the dequantized weight.
  *
  * Vectors are those of GCC and Clang, so that one text serves AVX-512, AVX2, NEON and plain C;
  * the one instruction that is named is AVX-512's permutation, which looks up sixteen codes at once.
  */
+#include "rows.h"
+
 #include <stdint.h>
 #include <string.h>
 
@@ -21,10 +23,8 @@
 #else
 #define LANES 4
 #endif
-#define CHUNK 32     /* columns that fill whole words whatever the bits */
-#define MOST_ROWS 8  /* rows of x in one pass over a block: more do not fit the registers */
-#define BATCH 64     /* rows of x that stay in the second-level cache */
-#define INLINE static inline __attribute__((always_inline))
+#define CHUNK 32    /* columns that fill whole words whatever the bits */
+#define AHEAD 1024  /* words that are fetched ahead, from memory that is larger than the caches */
 
 typedef float vf __attribute__((vector_size(4 * LANES), aligned(4)));
 typedef uint32_t vu __attribute__((vector_size(4 * LANES), aligned(4)));
@@ -35,6 +35,7 @@ typedef struct {
     const uint32_t *words; /* [blocks][columns / 32 * bits][LANES] */
     const void *scale;     /* [blocks][groups][LANES], float16 or float32; NULL where all are 1 */
     const int8_t *offset;  /* [blocks][groups][LANES]; NULL where all are 0 */
+    const float *names;    /* [16], what codes of 4 bits stand for; NULL for integers */
     int64_t rows;          /* of W, without the padding of the last block */
     int64_t columns;       /* a multiple of 32 */
     int64_t group;         /* columns of a group: a multiple of 32 that divides `columns` */
@@ -44,14 +45,19 @@ typedef struct {
 } Weight;
 
 /* What a permutation by the lowest four bits of each lane makes of codes of `bits` bits. */
-INLINE vf table_for(int bits) {
+INLINE vf table_for(const float *names, int bits) {
     vf table;
     for (int i = 0; i < LANES; i++) table[i] = (float)((i & ((1 << bits) - 1)) - (1 << (bits - 1)));
+#ifdef __AVX512F__
+    if (names) memcpy(&table, names, sizeof table);
+#else
+    (void)names;
+#endif
     return table;
 }
 
-/* Column `j` (a constant) of 32 in `words`, as numbers -2^(bits - 1) to 2^(bits - 1) - 1. */
-INLINE vf decode(const vu *words, int j, int bits, vf table) {
+/* Column `j` (a constant) of 32 in `words`: integers from -2^(bits - 1), or what the codes name. */
+INLINE vf decode(const vu *words, int j, int bits, vf table, const float *names) {
     int shift = j * bits % 32;
     vu part = words[j * bits / 32];
     if (shift + bits > 32) { /* 3 bits lie across words twice in 32 */
@@ -63,6 +69,11 @@ INLINE vf decode(const vu *words, int j, int bits, vf table) {
         return (vf)_mm512_permutexvar_ps((__m512i)(shift ? part >> shift : part), (__m512)table);
 #endif
     (void)table;
+    if (bits == 4 && names) {
+        vf value;
+        for (int i = 0; i < LANES; i++) value[i] = names[part[i] >> shift & 15];
+        return value;
+    }
     /* Put into the mantissa of 2^(23 - shift), a code is a number without any conversion. */
     if (shift + bits > 20) {
         part >>= shift;
@@ -91,17 +102,20 @@ INLINE void pass(const Weight *w, int64_t block, const float *x, const float *su
     int64_t groups = w->columns / w->group;
     const uint32_t *at = w->words + block * (w->columns / 32 * bits) * LANES;
     const int parts = count == 1 ? 4 : count == 2 ? 2 : 1; /* sums at once hide each other's time */
-    vf table = table_for(bits), total[MOST_ROWS];
+    vf table = table_for(w->names, bits), total[MOST_ROWS];
     for (int m = 0; m < count; m++) total[m] = (vf){0};
     for (int64_t g = 0; g < groups; g++) {
         vf sum[MOST_ROWS];
         for (int i = 0; i < count * parts; i++) sum[i] = (vf){0};
         for (int64_t k = 0; k < w->group; k += CHUNK) {
             vu words[8];
-            for (int i = 0; i < bits; i++) words[i] = *(const vu *)(at + i * LANES);
+            for (int i = 0; i < bits; i++) {
+                words[i] = *(const vu *)(at + i * LANES);
+                __builtin_prefetch(at + i * LANES + AHEAD);
+            }
 #pragma GCC unroll 32
             for (int j = 0; j < CHUNK; j++) {
-                vf value = decode(words, j, bits, table);
+                vf value = decode(words, j, bits, table, w->names);
 #pragma GCC unroll 8
                 for (int m = 0; m < count; m++)
                     sum[m * parts + j % parts] += value * x[j * count + m];
@@ -109,7 +123,7 @@ INLINE void pass(const Weight *w, int64_t block, const float *x, const float *su
             at += bits * LANES;
             x += CHUNK * count;
         }
-        vf scale = table * 0 + 1, offset = {0};
+        vf scale = (vf){0} + 1, offset = {0};
         if (w->scale) scale = load_scale(w, block * groups + g);
         if (w->offset) {
             const int8_t *stored = w->offset + (block * groups + g) * LANES;
@@ -125,11 +139,6 @@ INLINE void pass(const Weight *w, int64_t block, const float *x, const float *su
     int64_t first = block * LANES, left = w->rows - first;
     for (int m = 0; m < count; m++)
         memcpy(y + m * w->rows + first, &total[m], sizeof(float) * (left < LANES ? left : LANES));
-}
-
-/* The largest number of rows that a pass takes of so many. */
-INLINE int64_t pass_rows(int64_t left) {
-    return left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
 }
 
 #define FOR_BITS(BITS)                                                                           \
@@ -149,16 +158,6 @@ FOR_BITS(2)
 FOR_BITS(3)
 FOR_BITS(4)
 FOR_BITS(8)
-
-/* Lay the rows of each pass side by side, so that one column of them is one piece of memory. */
-static void interleave(const float *x, float *to, int64_t batch, int64_t columns) {
-    for (int64_t m = 0, count; m < batch; m += count) {
-        count = pass_rows(batch - m);
-        for (int64_t i = 0; i < count; i++)
-            for (int64_t k = 0; k < columns; k++)
-                to[m * columns + k * count + i] = x[(m + i) * columns + k];
-    }
-}
 
 /* Lanes of a block, which the weight has to be laid out for. */
 int lowbit_lanes(void) { return LANES; }

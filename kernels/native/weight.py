@@ -25,6 +25,7 @@ class _Weight(ctypes.Structure):
         ("words", ctypes.c_void_p),
         ("scale", ctypes.c_void_p),
         ("offset", ctypes.c_void_p),
+        ("names", ctypes.c_void_p),
         ("rows", ctypes.c_int64),
         ("columns", ctypes.c_int64),
         ("group", ctypes.c_int64),
@@ -45,6 +46,8 @@ class NativeWeight:
         bits: 2, 3, 4 or 8.
         share: rows that are multiplied with one x, where there are several (see `matmul`); a
             multiple of `lanes(library)` that divides the rows.
+        names: (16,) of what the codes stand for, in place of integers; then there is no `zero`, and
+            `bits` is 4.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class NativeWeight:
         zero: Tensor | None,
         bits: int,
         share: int = 0,
+        names: Tensor | None = None,
     ) -> None:
         self.rows, self.inputs = codes.shape
         self.columns = -(-self.inputs // CHUNK) * CHUNK
@@ -78,12 +82,14 @@ class NativeWeight:
         self._scale = None if scale is None else in_blocks(_stored(scale))
         moved = None if zero is None else (zero.to(torch.int16) - middle).to(torch.int8)
         self._offset = None if moved is None else in_blocks(moved)
+        self._names = None if names is None else names.to(torch.float32).contiguous()
         self._groups = groups * times
         self._shares = self.rows // share if share else 1
         self._weight = _Weight(
             words=self._words.data_ptr(),
             scale=None if self._scale is None else self._scale.data_ptr(),
             offset=None if self._offset is None else self._offset.data_ptr(),
+            names=None if self._names is None else self._names.data_ptr(),
             rows=self.rows,
             columns=self.columns,
             group=size,
@@ -123,8 +129,7 @@ class NativeWeight:
         x = x.contiguous()
         y = x.new_empty((batch, self.rows))
         room = x.new_empty(batch * (shares * self.columns + self._groups))
-        work = batch * self.rows * self.columns
-        threads = torch.get_num_threads() if work >= _LEAST_SHARED else 1
+        threads = threads_for(batch * self.rows * self.columns)
         self._run(
             ctypes.byref(self._weight),
             x.data_ptr(),
@@ -136,15 +141,28 @@ class NativeWeight:
         return y
 
 
+def threads_for(products: int) -> int:
+    """As many threads as torch uses, or one where there is little to do."""
+    return torch.get_num_threads() if products >= _LEAST_SHARED else 1
+
+
 def lanes(library: ctypes.CDLL) -> int:
     """Rows of a block: 16 with AVX-512, 8 with AVX, else 4."""
     return library.lowbit_lanes()
 
 
-def fits(codes: Tensor, scale: Tensor, bits: int) -> bool:
-    """Whether `NativeWeight` takes such a weight: groups of whole words, or one group a row."""
+def fits(codes: Tensor, scale: Tensor, bits: int, *, named: bool = False) -> bool:
+    """Whether `NativeWeight` takes such a weight: groups of whole words, or one group a row.
+
+    Args:
+        codes: as `NativeWeight` takes them.
+        scale: likewise.
+        bits: likewise; those of codes with names are 4.
+        named: whether the codes stand for something else than integers.
+    """
     groups = scale.shape[1]
-    return bits in BITS and (groups == 1 or codes.shape[1] // groups % CHUNK == 0)
+    whole = groups == 1 or codes.shape[1] // groups % CHUNK == 0
+    return whole and (bits == 4 if named else bits in BITS)
 
 
 def _blocks(values: Tensor, block: int) -> Tensor:

@@ -3,8 +3,8 @@
 Every product takes the next of so many copies of its weight that they do not fit the processor's
 caches, as the layers of a model do when it writes token after token. The systems take turns of some
 products each, so that what else the machine does meets all of them; the median of the turns'
-fastest is shown. How fast memory can be read at all is measured in the same run, and with it the share of that which our
-4-bit product reaches.
+fastest is shown. How fast memory can be read at all is measured in the same run, and with it the
+share of that which our 4-bit product reaches.
 
 bitsandbytes runs as its module does, in bfloat16, which is what its fused kernel for AVX-512 takes.
 """

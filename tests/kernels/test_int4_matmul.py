@@ -8,7 +8,7 @@ from torch import Tensor
 
 from kernels import grouped, int4_matmul, native
 from kernels.grouped import Dim
-from kernels.int4_matmul import WayName
+from kernels.int4_matmul import WAYS, WayName
 
 needs_native = pytest.mark.skipif(native.load() is None, reason=native.why_not())
 
@@ -151,8 +151,27 @@ def test_groups_that_no_fast_way_takes_go_by_tiles(bits: int, group: int, dim: D
     assert list(int4_matmul.prepare(codes, scale, zero, bits, dim).ways) == ["tiles"]
 
 
+@pytest.mark.parametrize(("bits", "ways"), [(4, WAYS), (4, ["tiles"]), (8, WAYS)])
+@pytest.mark.parametrize("groups", [1, 3])
+def test_codes_that_stand_for_something_else(
+    bits: int, ways: list[WayName], groups: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grouped, "_TILE_WEIGHTS", 1500)
+    codes = torch.randint(0, 1 << bits, (40, 96), dtype=torch.uint8)
+    scale, table = torch.rand(40, groups), torch.randn(1 << bits)
+    weight = int4_matmul.prepare(codes, scale, None, bits, ways=ways, table=table)
+    whole = table[codes.long()].double() * scale.double().repeat_interleave(96 // groups, 1)
+    for batch in (1, 11):
+        x = torch.randn(batch, 96)
+        assert relative_error(weight.matmul(x), x.double() @ whole.T) < 1e-6
+    if native.load() is not None and bits == 4:
+        assert list(weight.ways) == (["native"] if "native" in ways else ["tiles"])
+
+
 def test_what_cannot_be_multiplied_is_refused() -> None:
     codes, scale, zero = sample(48, 64, 16, 5, True)
+    with pytest.raises(ValueError, match="no zero point"):
+        int4_matmul.prepare(codes, scale, None, 5, "out", table=torch.randn(32))
     with pytest.raises(ValueError, match="None of int4pack"):
         int4_matmul.prepare(codes, scale, zero, 5, ways=["int4pack"])
     weight = int4_matmul.prepare(codes, scale, zero, 5)

@@ -72,8 +72,8 @@ def test_another_source_or_other_options_make_another_library(
     assert native._key("cc", native.FLAGS) == before
     assert native._key("cc", native.FLAGS[:1]) != before
     changed = tmp_path / "changed.c"
-    changed.write_text(native.SOURCE.read_text() + "\n/* changed */\n")
-    monkeypatch.setattr(native, "SOURCE", changed)
+    changed.write_text(native.SOURCES[0].read_text() + "\n/* changed */\n")
+    monkeypatch.setattr(native, "SOURCES", (changed, *native.SOURCES[1:]))
     assert native._key("cc", native.FLAGS) != before
 
 
@@ -119,12 +119,12 @@ def test_without_a_compiler_or_with_one_that_fails_torch_does_it(
 def test_a_library_that_is_wrong_is_not_used(
     fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = native.SOURCE.read_text()
+    text = native.SOURCES[0].read_text()
     right = "all -= offset"
     assert text.count(right) == 1
     wrong = tmp_path / "wrong.c"
     wrong.write_text(text.replace(right, "all += offset"))
-    monkeypatch.setattr(native, "SOURCE", wrong)
+    monkeypatch.setattr(native, "SOURCES", (wrong, *native.SOURCES[1:]))
     assert native.load() is None
     assert "not torch's" in native.why_not()
 
