@@ -47,3 +47,17 @@ def test_nothing_large_is_held_in_memory(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert sent > 200 << 20
     assert peak < 8 << 20
+
+
+def test_folders_keep_what_is_in_them_and_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "model" / "deep").mkdir(parents=True)
+    (tmp_path / "model" / "config.json").write_bytes(b"{}")
+    (tmp_path / "model" / "deep" / "vocab.txt").write_bytes(b"a")
+    (tmp_path / "model" / ".DS_Store").write_bytes(b"x")
+    members = [Member(tmp_path / "model", "w3.5"), Member(tmp_path / "model", "W3.5")]
+    with zipfile.ZipFile(io.BytesIO(b"".join(zip_stream(members)))) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == [
+            "w3.5/config.json", "w3.5/deep/vocab.txt",
+            "W3.5-2/config.json", "W3.5-2/deep/vocab.txt",
+        ]  # fmt: skip

@@ -15,6 +15,7 @@ import sys
 import termios
 import threading
 import time
+import zipfile
 from collections.abc import Callable
 from contextlib import redirect_stderr
 from pathlib import Path
@@ -24,12 +25,14 @@ import pytest
 
 from engines import registry
 from engines.base import UserError
+from studio import language
 from studio.cli import main
 from studio.commands import parameters
 from studio.commands.run import expand
 from studio.config import VERSION, Settings
 from studio.jobs.service import LOCAL, Studio
 from tests.engines_for_tests import CRASH, INVERT, InvertParams
+from tests.studio.jobs import engines
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "data" / "golden"
@@ -213,6 +216,34 @@ def test_folders_are_not_descended(texts: Texts, here: Path) -> None:
         "shoot/a.txt",
         "shoot/older/z.txt",
     ]
+
+
+@pytest.mark.usefixtures("tiny_engine")
+def test_models_are_folders_zips_and_ids(
+    here: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engines.register()
+    known = language.pulled_folder(settings) / "smollm2-135m"
+    for folder in (known, here / "models" / "a", here / "models" / "b", here / "b-small"):
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("{}")
+    with zipfile.ZipFile(here / "models" / "c.zip", "w") as packed:
+        packed.write(known / "config.json", "c/config.json")
+    inputs = ["models", "smollm2-135m", "models/a", "nowhere"]
+    asked = ["--executor", "inline", "run", "demo.model", *inputs, "--out", ".", "--json"]
+    assert main(asked) == 1
+    *done, gone = json.loads(capsys.readouterr().out)["jobs"]
+    assert [(job["input"], job["outputs"][0]["path"]) for job in done] == [
+        ("models/a", "a-small"),
+        ("models/b", "b-small-2"),
+        ("models/c.zip", "c-small"),
+        ("smollm2-135m", "smollm2-135m-small"),
+        ("models/a", "a-small"),
+    ]
+    assert {job["outputs"][0]["kind"] for job in done} == {"model"}
+    assert (here / "smollm2-135m-small" / "config.json").read_text() == "config.json"
+    assert "no model of this id (there are" in gone["error"]
+    assert "smollm2-135m" in gone["error"]
 
 
 def test_parameters_of_every_type_are_written_as_text(
@@ -552,6 +583,23 @@ def test_models(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "remove", "of-mine"]) == 0
     assert main(["models", "add", "gone.pth"]) == 2
     assert "gone.pth" in capsys.readouterr().err
+
+
+def test_language_models_are_listed_and_removed(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = language.pulled_folder(settings) / "tiny"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "studio.json").write_text('{"title": "Tiny", "licence": "MIT", "note": "A note"}')
+    assert main(["models", "--json"]) == 0
+    found = {one["id"]: one for one in json.loads(capsys.readouterr().out)["language"]}
+    assert found["tiny"]["licence"] == "MIT"
+    assert found["tiny"]["path"] == str(folder)
+    assert main(["models"]) == 0
+    assert re.search(r"tiny\s+pulled.*language model\s+A note", capsys.readouterr().out)
+    assert main(["models", "remove", "tiny"]) == 0
+    assert not folder.exists()
 
 
 def test_models_pull_says_where_and_fetches_nothing(capsys: pytest.CaptureFixture[str]) -> None:

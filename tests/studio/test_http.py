@@ -181,6 +181,31 @@ def test_outputs_come_in_one_archive(local: Page, text: Path) -> None:
         assert (missing.status_code, missing.text) == (404, MISSING)
 
 
+def test_a_folder_comes_as_an_archive_to_its_owner_alone(shared: Page, tmp_path: Path) -> None:
+    me, stranger = shared.visitor(), shared.visitor()
+    model = tmp_path / "Küste"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    owner = _token(me)
+    session = shared.studio.open_session(owner).id
+    ids = shared.studio.submit(owner, session, "demo.model", [[model]], {})
+    [job] = shared.studio.wait(owner, ids)
+    [made] = job.outputs
+    answer = me.get(f"/studio/zip/folder/{made.id}")
+    assert answer.headers["content-disposition"] == (
+        "attachment; filename*=UTF-8''K%C3%BCste-small.zip"
+    )
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.namelist() == ["Küste-small/config.json"]
+    for visitor, key in ((stranger, made.id), (me, job.inputs[0].id), (me, "0" * 32)):
+        missing = visitor.get(f"/studio/zip/folder/{key}")
+        assert (missing.status_code, missing.text) == (404, MISSING)
+    for file in (made, job.inputs[0]):  # a folder is no file
+        assert me.get(_url(file)).status_code == 404
+    body = {"prompt": "whose is it?"}
+    assert stranger.post(f"/studio/ask/{job.id}", json=body).status_code == 404
+
+
 def test_a_file_that_was_deleted_by_hand_is_missing(local: Page, text: Path) -> None:
     job, me = local.run("local", text), local.visitor()
     job.outputs[0].path.unlink()

@@ -136,6 +136,21 @@ def test_a_folder_without_such_files(inbox: Inbox, tmp_path: Path) -> None:
         inbox.add_in_place(SESSION, TAB, str(tmp_path / "empty"), (".nef",))
 
 
+def test_a_model_is_one_item_and_a_folder_of_them_several(inbox: Inbox, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "models" / name).mkdir(parents=True)
+        (tmp_path / "models" / name / "config.json").write_text("{}")
+    inbox.add_in_place(SESSION, TAB, str(tmp_path / "models" / "b"), (".zip",), models=True)
+    inbox.add_in_place(SESSION, TAB, str(tmp_path / "models"), (".zip",), models=True)
+    assert _names(inbox) == ["b", "a"]
+    assert [file.bytes for file in inbox.files(SESSION, TAB)] == [2, 2]
+    inbox.remove(SESSION, TAB, inbox.files(SESSION, TAB)[0].key)
+    assert (tmp_path / "models" / "b" / "config.json").is_file()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="There is no model in empty"):
+        inbox.add_in_place(SESSION, TAB, str(tmp_path / "empty"), (".zip",), models=True)
+
+
 def test_taking_an_upload_off_the_list_deletes_it(
     inbox: Inbox, tmp_path: Path, uploads: Path
 ) -> None:
