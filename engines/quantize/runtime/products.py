@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
+from importlib.util import find_spec
 from typing import Any, TypeVar, cast
 
 import torch
@@ -12,12 +13,12 @@ from torch.nn.functional import linear
 
 from engines.quantize.floating import Floating
 from engines.quantize.layers import Grouped, QuantizedLayer
-from engines.quantize.nf4 import Int8Rows
-from engines.quantize.vector import Vector
-from kernels import codebook, triton_codebook, triton_grouped, triton_here
-from kernels.float_codes import decode
+from engines.quantize.nf4 import Int8Rows, NormalFloat
+from engines.quantize.vector import Books, Vector
+from kernels import codebook
+from kernels.codebook_matmul import VectorWeight
+from kernels.float_codes import table
 from kernels.int4_matmul import prepare
-from kernels.packing import pack_bits
 
 Product = Callable[[Tensor], Tensor]
 """x (..., in) of any float type -> x W^T (..., out) of the same."""
@@ -34,8 +35,11 @@ def product(layer: QuantizedLayer, device: torch.device) -> Product:
         return plain if layer.outliers is None else _Outliers(plain, layer)
     if isinstance(layer, Int8Rows):
         return _grouped(_int8(layer))
-    if isinstance(layer, Floating) and layer.form.bits <= 4:
-        return _Shifted(layer)
+    if isinstance(layer, NormalFloat) and layer.shape[1] % layer.blocksize == 0:
+        maxima = layer.maxima().view(layer.shape[0], -1)
+        return prepare(layer.codes, maxima, None, 4, table=layer.quant_map).matmul
+    if isinstance(layer, Floating):
+        return _Floating(layer)
     return _Vectors(layer) if isinstance(layer, Vector) else _Whole(layer)
 
 
@@ -56,10 +60,6 @@ def _moved(part: Any, device: torch.device) -> Any:
 
 def _grouped(layer: Grouped) -> Product:
     """Integer codes in groups."""
-    if layer.codes.is_cuda and layer.dim == "in" and triton_here.INSTALLED:
-        words = pack_bits(layer.codes, layer.bit_width)
-        bits, scale, zero = layer.bit_width, layer.scale, layer.zero
-        return lambda x: triton_grouped.matmul(x, words, bits, scale, zero)
     return prepare(layer.codes, layer.scale, layer.zero, layer.bit_width, layer.dim).matmul
 
 
@@ -70,19 +70,13 @@ def _int8(layer: Int8Rows) -> Grouped:
     return Grouped(codes, unit, None, 8, layer.shape[1])
 
 
-class _Shifted:
-    """Four-bit floating-point numbers, which are integers once they are multiplied by 2 or 4.
-
-    So they run as integer codes of 8 bits, exactly; what low rank adds comes in beside them.
-    """
+class _Floating:
+    """Floating-point codes by their table; what low rank adds comes in beside them."""
 
     def __init__(self, layer: Floating) -> None:
-        values = decode(torch.arange(16, dtype=torch.uint8, device=layer.codes.device), layer.form)
-        least = values[values > 0].min()
-        whole = (values / least + 128).to(torch.uint8)
-        scale = layer.scales.values() * least
-        codes = whole[layer.codes.int()]
-        self._codes = _grouped(Grouped(codes, scale, None, 8, layer.group_size))
+        names = table(layer.form).to(layer.codes.device)
+        scale = layer.scales.values()
+        self._codes = prepare(layer.codes, scale, None, layer.form.bits, table=names).matmul
         self._factors = None if layer.low_rank is None else layer.low_rank.factors()
         # Only its way with the input is wanted later, so its weights are let go.
         self._prepare = replace(layer, codes=layer.codes[:1, :1]).prepare_input
@@ -116,36 +110,40 @@ class _Outliers:
 
 
 class _Vectors:
-    """Indices into books of vectors, looked up a tile of rows at a time."""
+    """Indices into books of vectors: of most columns, and of a few that have their own."""
 
     def __init__(self, layer: Vector) -> None:
-        self._rows, self._scale = layer.rows, layer.scale.float()
+        self._scale, self._row_scale = layer.scale.float(), layer.row_scale.float()
+        self._rows = len(layer.row_scale)
         few = layer.outlier_column
         kept = torch.ones(len(layer.scale), dtype=torch.bool, device=layer.scale.device)
         if few is not None:
             kept[few.long()] = False
-        self._parts: list[tuple[Tensor | None, list[Tensor], list[Tensor]]] = []
+        self._parts: list[tuple[Tensor | None, Product]] = []
         everything = None if few is None else kept.nonzero().squeeze(1)
         for columns, books in ((everything, layer.main), (few, layer.outlier)):
             if books is not None:
                 place = None if columns is None else columns.long()
-                found = [book.float() for book in books.books]
-                self._parts.append((place, [_short(i) for i in books.indices], found))
+                self._parts.append((place, _books(books, self._rows)))
 
     def __call__(self, x: Tensor) -> Tensor:
         wide = x.float() * self._scale
-        by_triton = x.is_cuda and triton_here.INSTALLED
-        matmul = triton_codebook.matmul if by_triton else codebook.matmul
         total = wide.new_zeros(*x.shape[:-1], self._rows)
-        for columns, indices, books in self._parts:
-            some = wide if columns is None else wide[..., columns]
-            total += matmul(some, indices, books, self._rows)
-        return total.to(x.dtype)
+        for columns, multiply in self._parts:
+            total += multiply(wide if columns is None else wide[..., columns])
+        return (total * self._row_scale).to(x.dtype)
 
 
-def _short(index: Tensor) -> Tensor:
-    """Indices in 16 bits where they fit."""
-    return index.to(torch.int16) if index.numel() and int(index.max()) < 1 << 15 else index
+def _books(books: Books, rows: int) -> Product:
+    """What multiplies with the columns of some books; they have the device that they are on."""
+    indices, found = books.indices, [book.float() for book in books.books]
+    if indices[0].is_cpu:
+        return VectorWeight(indices, found, rows).matmul
+    if find_spec("triton"):
+        from kernels import triton_codebook  # Triton takes a second to import
+
+        return lambda x: triton_codebook.matmul(x, indices, found, rows)
+    return lambda x: codebook.matmul(x, indices, found, rows)
 
 
 class _Whole:
