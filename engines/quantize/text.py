@@ -62,9 +62,7 @@ def read_text(source: Path) -> str:
     except OSError as error:
         raise UserError(f"{source.name} cannot be read; choose another text") from error
     if not text.strip():
-        raise UserError(
-            f"There is no text in {source.name}; choose a .txt file or a folder of them"
-        )
+        raise UserError(f"{source.name} holds no text; choose a .txt file or a folder of them")
     return text[:_MOST]
 
 
