@@ -17,6 +17,7 @@ BENCHES: dict[str, str] = {
     "speech": "studio.bench.speech",
     "speech-steps": "studio.bench.speech_steps",
     "speech-long": "studio.bench.speech_long",
+    "quantize": "studio.bench.quantize",
     "quantize-kernels": "studio.bench.quantize_kernels",
 }
 

@@ -151,7 +151,7 @@ def test_a_tensor_that_is_missing_or_of_another_shape(tmp_path: Path) -> None:
         Skeleton(open_folder(tmp_path))
     save_file(tensors | {name: torch.zeros(3, 3)}, path, {"format": "pt"})
     skeleton = Skeleton(open_folder(tmp_path))
-    with pytest.raises(UserError, match="config.json asks for"):
+    with pytest.raises(UserError, match="json asks for"):
         skeleton.load(skeleton.blocks[1])
 
 
@@ -192,7 +192,7 @@ def test_text_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no text file"):
         read_text(tmp_path / "absent.txt")
     (tmp_path / "picture.txt").write_bytes(b"\xff\xd8\xff\xe0")
-    with pytest.raises(UserError, match="no(t)? plain text"):
+    with pytest.raises(UserError, match="not plain text"):
         read_text(tmp_path / "picture.txt")
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match="holds no text"):
