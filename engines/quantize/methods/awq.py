@@ -28,7 +28,12 @@ from engines.quantize.methods.grid import (
 from engines.quantize.methods.parts import Inspected, find_parts, inspected, sample
 
 _NOT_CLIPPED = ("q_", "k_", "query", "key", "qkv", "c_attn")
-"""Parts of names of layers that make queries or keys: their products are too sensitive to clip."""
+"""Parts of names of layers that make queries or keys, which AWQ does not clip.
+
+On symmetric grids their ranges are searched nevertheless: there the search also finds which side of
+a group is to have the one code more, and what the block returns gets better for it (SmolLM2-135M,
+3 bits, error of blocks on other text 2 to 12 % lower; on asymmetric grids 1 % lower to 1 % higher).
+"""
 
 _WIDEST_CLIPPED = 1024
 
@@ -77,10 +82,8 @@ class Awq(NoGradients):
             block.check()
             block.progress(0.7 + 0.3 * len(made) / len(grids), f"ranges of {path}")
             gram = seen.gram.get(path)
-            if gram is None or any(word in path for word in _NOT_CLIPPED):
-                cost = None
-            else:
-                cost = correlated(gram)
+            whole = not grid.symmetric and any(word in path for word in _NOT_CLIPPED)
+            cost = None if gram is None or whole else correlated(gram)
             made[path] = round_weight(block.weight(path), grid, cost=cost)
             _say(block, path, path in seen.mean, path in scaled)
         return made

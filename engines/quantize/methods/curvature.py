@@ -43,22 +43,9 @@ def hessians(block: Block, paths: Sequence[str]) -> dict[str, Tensor]:
     Returns:
         path -> (in, in) float32; layers that saw no token are left out.
     """
-    leaders = _leaders(block, paths)
-    found: dict[str, Tensor] = {}
-    counts = dict.fromkeys(leaders.values(), 0)
-
-    def see(path: str, x: Tensor) -> None:
-        rows, before = x.shape[0], counts[path]
-        if not rows:
-            return
-        if path not in found:
-            found[path] = x.new_zeros(x.shape[1], x.shape[1])
-        total = before + rows
-        found[path].addmm_(x.T, x, beta=before / total, alpha=2 / total)
-        counts[path] = total
-
-    block.sweep(list(counts), see)
-    return {path: found[leader] for path, leader in leaders.items() if leader in found}
+    parts = _parts(block, paths)
+    found = _of_parts(block, parts)
+    return {path: found[part] for part in parts if part in found for path in part}
 
 
 def factor(hessian: Tensor, *, damping: float = 0.01, act_order: bool = True) -> Curvature | None:
@@ -116,13 +103,10 @@ def curvatures(
         (path, curvature), all of a part's one after the other; None, with a note to the person, for
         layers that no token reached or whose Hessian is of no use: round those to the nearest.
     """
-    wanted = [tuple(path for path in part.paths if path in paths) for part in find_parts(block)]
-    for batch in _batches(block, [part for part in wanted if part], sequential):
-        found = hessians(block, [path for part in batch for path in part])
+    for batch in _batches(block, _parts(block, paths), sequential):
+        found = _of_parts(block, batch)
         for part in batch:
-            hessian = found.pop(part[0], None)
-            for path in part[1:]:
-                found.pop(path, None)
+            hessian = found.pop(part, None)
             curvature = None
             if hessian is not None:
                 curvature = factor(hessian, damping=damping, act_order=act_order)
@@ -133,19 +117,36 @@ def curvatures(
                 yield path, curvature
 
 
+def _parts(block: Block, paths: Sequence[str]) -> list[tuple[str, ...]]:
+    """`paths`, those with the same input together."""
+    parts = [tuple(path for path in part.paths if path in paths) for part in find_parts(block)]
+    return [part for part in parts if part]
+
+
+def _of_parts(block: Block, parts: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], Tensor]:
+    """The Hessian of every part that a token reached."""
+    by_leader = {part[0]: part for part in parts}
+    counts = dict.fromkeys(by_leader, 0)
+    found: dict[tuple[str, ...], Tensor] = {}
+
+    def see(path: str, x: Tensor) -> None:
+        rows, before = x.shape[0], counts[path]
+        if not rows:
+            return
+        part, total = by_leader[path], before + rows
+        if part not in found:
+            found[part] = x.new_zeros(x.shape[1], x.shape[1])
+        found[part].addmm_(x.T, x, beta=before / total, alpha=2 / total)
+        counts[path] += rows
+
+    block.sweep(list(counts), see)
+    return found
+
+
 def _note(block: Block, part: Sequence[str], *, reached: bool) -> None:
     why = "what reached it could not be used" if reached else "no calibration token reached it"
     for path in part:
         block.note(f"{block.name}.{path} was rounded to nearest: {why}")
-
-
-def _leaders(block: Block, paths: Sequence[str]) -> dict[str, str]:
-    """Path -> the first of `paths` with the same input."""
-    leaders: dict[str, str] = {}
-    for part in find_parts(block):
-        inside = [path for path in part.paths if path in paths]
-        leaders.update(dict.fromkeys(inside, inside[0] if inside else ""))
-    return {path: leaders[path] for path in paths}
 
 
 def _batches(
