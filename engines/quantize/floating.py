@@ -19,7 +19,7 @@ from engines.quantize.layers import QuantizedLayer
 from kernels.float_codes import E4M3FN, FORMATS, FloatFormat, decode, encode
 from kernels.packing import pack_bits, unpack_bits
 
-Activations = Literal["", "fp8", "int8"]
+Activations = Literal["fp8", "int8"] | None
 
 SHIFT_BITS = 4
 MOST_SHIFT = 14
@@ -96,7 +96,7 @@ class Floating(QuantizedLayer):
         group_size: weights in a group.
         low_rank: what is added.
         activations: how every token that comes in is rounded: to E4M3 ("fp8") or to 255 even steps
-            ("int8") of its own largest value, or not ("").
+            ("int8") of its own largest value, or not (None).
     """
 
     kind: ClassVar[str] = "floating"
@@ -106,7 +106,7 @@ class Floating(QuantizedLayer):
     scales: Scales
     group_size: int
     low_rank: LowRank | None = None
-    activations: Activations = ""
+    activations: Activations = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -125,7 +125,7 @@ class Floating(QuantizedLayer):
 
     def prepare_input(self, x: Tensor) -> Tensor:
         """See `QuantizedLayer`; each token (..., in) is rounded by a scale of its own."""
-        if not self.activations:
+        if self.activations is None:
             return x
         largest = x.float().abs().amax(-1, keepdim=True)
         steps = E4M3FN.largest if self.activations == "fp8" else 127.0

@@ -97,9 +97,9 @@ def test_what_constraints_cost() -> None:
 def test_every_format_within_half_a_step(form: object) -> None:
     assert isinstance(form, type(E2M1))
     weight = torch.randn(16, 64) * 1e-3  # small, as weights are: scales must not vanish
-    layer = ZeroQuantFp(rank=0, activations="", four="E3M0", eight="E5M2")
+    layer = ZeroQuantFp(rank=0, activations=None, four="E3M0", eight="E5M2")
     if form.name in ("E2M1", "E4M3FN"):
-        layer = ZeroQuantFp(rank=0, activations="")
+        layer = ZeroQuantFp(rank=0, activations=None)
     lone = lone_block({"a": weight}, [])
     made = layer.quantize(lone, {"a": Grid(form.bits, 32)})["a"]
     assert made.settings()["format"] == form.name
