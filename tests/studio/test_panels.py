@@ -179,7 +179,9 @@ def test_outputs_in_a_folder_of_the_persons_say_where(
         out_dir=tmp_path / "results",
     )  # fmt: skip
     [job] = studio.wait("local", ids, poll=0.01)
-    assert f"In the folder {tmp_path / 'results'}" in _shown(studio, result, job)
+    shown = _shown(studio, result, job)
+    assert f"In the folder <span><bdi>{tmp_path / 'results'}</bdi></span>" in shown
+    assert f'data-copy="{tmp_path / "results"}"' in shown
     studio.settings = replace(settings, space=True)
     assert str(tmp_path) not in _shown(studio, result, job)
 
