@@ -32,6 +32,7 @@ NAME = "lm-small"
 BUNDLED_MODEL = Path(__file__).resolve().parents[2] / "assets" / "language" / NAME
 _VOCABULARY, _LENGTH, _BATCH = 4096, 256, 8
 _END = "<|end|>"
+CARD = "studio.json"  # what the list of models reads
 _NOTE = (
     "Small language model (5 M weights) trained on a CPU by the recipe of this project, for trying "
     "the methods; it writes sentences that sound right and mean little"
@@ -122,7 +123,7 @@ class LanguageRecipe(Recipe):
         """The bundled model, as far as its tokenizer is the one that is trained now."""
         from safetensors.torch import load_file
 
-        card = BUNDLED_MODEL / "card.json"
+        card = BUNDLED_MODEL / CARD
         if not card.is_file():
             return None
         if Tokenizer.from_file(str(BUNDLED_MODEL / "tokenizer.json")).to_str() != self._tokens_json:
@@ -143,7 +144,7 @@ class LanguageRecipe(Recipe):
         PreTrainedTokenizerFast(
             tokenizer_object=self.tokenizer, eos_token=_END, bos_token=_END
         ).save_pretrained(folder)
-        (folder / "card.json").write_text(json.dumps(card, indent=1), encoding="utf-8")
+        (folder / CARD).write_text(json.dumps(card, indent=1), encoding="utf-8")
         return path
 
     @cached_property

@@ -39,7 +39,7 @@ def paragraphs(cache: Path, data: Path | None, without: set[str]) -> list[str]:
     found: dict[str, None] = {}
     for path in _own(data) if data is not None else _packaged(cache / "packages"):
         for part in re.split(r"\n\s*\n|\n%\n", _text(path)):
-            line = re.sub(r"[{}\[\]*_#`]", "", " ".join(part.split()))
+            line = " ".join(re.sub(r"[{}\[\]*_#`>]", "", part).split())
             letters = sum(one.isalpha() or one == " " for one in line)
             if len(line) >= _SHORTEST and letters > 0.85 * len(line):
                 found.setdefault(line)
