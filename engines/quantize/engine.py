@@ -5,10 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from engines.base import Job, MediaKind, Params, Result
-from engines.quantize.layers import Grid
 from engines.quantize.params import (
     AdadimParams,
     AwqParams,
@@ -20,7 +19,10 @@ from engines.quantize.params import (
     VptqParams,
     ZeroQuantFpParams,
 )
-from engines.quantize.process import Work, quantize
+
+if TYPE_CHECKING:  # the page asks for titles and parameters, and never loads torch
+    from engines.quantize.method import Method
+    from engines.quantize.process import Work
 
 
 class QuantizeEngine(ABC):
@@ -41,11 +43,21 @@ class QuantizeEngine(ABC):
 
     def run(self, inputs: Sequence[Path], params: Any, job: Job) -> Result:
         """See `engines.base.Engine`; the input is a model folder, or a zip of one."""
+        from engines.quantize.process import quantize
+
         return quantize(inputs[0], self.id, self.version, self.work(params), params, job)
 
 
-def _grid(params: GridParams) -> Grid:
-    return Grid(params.bits, params.group_size, params.symmetric)
+def _work(method: Method, *grid: Any, extra: float = 0.0) -> Work:
+    """A method on a grid of (bits, group size, symmetric), of which the last two have defaults."""
+    from engines.quantize.layers import Grid
+    from engines.quantize.process import Work
+
+    return Work(method, Grid(*grid), extra=extra)
+
+
+def _grid(params: GridParams) -> tuple[int, int, bool]:
+    return params.bits, params.group_size, params.symmetric
 
 
 class RtnEngine(QuantizeEngine):
@@ -59,7 +71,7 @@ class RtnEngine(QuantizeEngine):
         """See `QuantizeEngine`."""
         from engines.quantize.methods.rtn import Rtn
 
-        return Work(Rtn(), _grid(params))
+        return _work(Rtn(), *_grid(params))
 
 
 class AwqEngine(QuantizeEngine):
@@ -74,7 +86,7 @@ class AwqEngine(QuantizeEngine):
         """See `QuantizeEngine`."""
         from engines.quantize.methods.awq import Awq
 
-        return Work(Awq(clip=params.clip), _grid(params))
+        return _work(Awq(clip=params.clip), *_grid(params))
 
 
 class GptqEngine(QuantizeEngine):
@@ -89,7 +101,7 @@ class GptqEngine(QuantizeEngine):
         """See `QuantizeEngine`."""
         from engines.quantize.methods.gptq import Gptq
 
-        return Work(Gptq(damping=params.damping, act_order=params.act_order), _grid(params))
+        return _work(Gptq(damping=params.damping, act_order=params.act_order), *_grid(params))
 
 
 class AdadimEngine(QuantizeEngine):
@@ -104,7 +116,7 @@ class AdadimEngine(QuantizeEngine):
         """See `QuantizeEngine`."""
         from engines.quantize.methods.adadim import AdaDim
 
-        return Work(AdaDim(base=params.base), _grid(params))
+        return _work(AdaDim(base=params.base), *_grid(params))
 
 
 class GwqEngine(QuantizeEngine):
@@ -120,7 +132,7 @@ class GwqEngine(QuantizeEngine):
         from engines.quantize.methods.gwq import Gwq
 
         share = params.outliers / 100.0
-        return Work(Gwq(share=share), _grid(params), extra=32.0 * share)
+        return _work(Gwq(share=share), *_grid(params), extra=32.0 * share)
 
 
 class FinequantEngine(QuantizeEngine):
@@ -135,7 +147,7 @@ class FinequantEngine(QuantizeEngine):
         """See `QuantizeEngine`."""
         from engines.quantize.methods.finequant import FineQuant
 
-        return Work(FineQuant(alpha=params.alpha), _grid(params))
+        return _work(FineQuant(alpha=params.alpha), *_grid(params))
 
 
 class ZeroQuantFpEngine(QuantizeEngine):
@@ -154,7 +166,7 @@ class ZeroQuantFpEngine(QuantizeEngine):
         method = ZeroQuantFp(
             constraint=params.constraint, rank=params.rank, activations=activations
         )
-        return Work(method, Grid(params.bits, params.group_size))
+        return _work(method, params.bits, params.group_size)
 
 
 class VptqEngine(QuantizeEngine):
@@ -169,7 +181,7 @@ class VptqEngine(QuantizeEngine):
         """See `QuantizeEngine`."""
         from engines.quantize.methods.vptq import Vptq
 
-        return Work(Vptq(seed=params.seed), Grid(params.bits))
+        return _work(Vptq(seed=params.seed), params.bits)
 
 
 class BnbEngine(QuantizeEngine):
@@ -185,4 +197,4 @@ class BnbEngine(QuantizeEngine):
         from engines.quantize.methods.bnb import Bnb
 
         method = Bnb(quant_type=params.table, double_quant=params.double_quant)
-        return Work(method, Grid(params.bits, 64))
+        return _work(method, params.bits, 64)
