@@ -162,7 +162,8 @@ class _Native:
         return x.is_cpu
 
     def matmul(self, x: Tensor) -> Tensor:
-        return self._weight.matmul(x.to(torch.float32)).to(x.dtype)
+        short = x.dtype == torch.bfloat16 and self._weight.takes_bfloat16
+        return self._weight.matmul(x if short else x.to(torch.float32)).to(x.dtype)
 
 
 class _NativeByOutputs:

@@ -136,9 +136,14 @@ def build(folder: Path, flags: Sequence[Sequence[str]] = FLAGS) -> Path:
 def open_library(path: Path) -> ctypes.CDLL:
     """Load a built library and say what its functions take."""
     library = ctypes.CDLL(str(path))
-    library.lowbit_lanes.restype = ctypes.c_int
+    for asked in (library.lowbit_lanes, library.lowbit_short_bits):
+        asked.restype = ctypes.c_int
     pointers = [ctypes.c_void_p] * 4  # the weight, x, y, room
-    for product in (library.lowbit_matmul, library.codebook_matmul):
+    for product in (
+        library.lowbit_matmul,
+        library.lowbit_matmul_short,
+        library.codebook_matmul,
+    ):
         product.restype = ctypes.c_int
         product.argtypes = [*pointers, ctypes.c_int64, ctypes.c_int]
     return library
@@ -178,11 +183,15 @@ def _try_out(library: ctypes.CDLL) -> None:
         return torch.randint(0, top, shape, generator=made, dtype=torch.int32).to(torch.uint8)
 
     def compare(weight: NativeWeight | NativeVectors, dense: Tensor) -> None:
-        x = torch.randn(15, dense.shape[1], generator=made)
-        expected = x @ dense.T
-        error = torch.linalg.vector_norm(weight.matmul(x) - expected)
-        if not error <= _LEAST_ERROR * torch.linalg.vector_norm(expected):
-            raise Unavailable("The native kernel was built, but its results are not torch's.")
+        x = torch.randn(15, dense.shape[1], generator=made).to(torch.bfloat16)
+        expected = x.to(torch.float32) @ dense.T
+        results = [weight.matmul(x.to(torch.float32))]
+        if isinstance(weight, NativeWeight) and weight.takes_bfloat16:
+            results.append(weight.matmul(x))
+        for result in results:
+            error = torch.linalg.vector_norm(result - expected)
+            if not error <= _LEAST_ERROR * torch.linalg.vector_norm(expected):
+                raise Unavailable("The native kernel was built, but its results are not torch's.")
 
     scale = (torch.rand(36, 2, generator=made) + 0.1).to(torch.float16)
     for bits in BITS:

@@ -95,6 +95,27 @@ INLINE vf load_scale(const Weight *w, int64_t at) {
 #endif
 }
 
+/* Add a group's sums, `parts` for each of `count` rows, times its scales to the totals. */
+INLINE void add_group(const Weight *w, int64_t at, const vf *sum, const float *sums, int64_t groups,
+                      vf *total, int count, int parts) {
+    vf scale = (vf){0} + 1, offset = {0};
+    if (w->scale) scale = load_scale(w, at);
+    if (w->offset) offset = __builtin_convertvector(*(const vb *)(w->offset + at * LANES), vf);
+    for (int m = 0; m < count; m++) {
+        vf all = sum[m * parts];
+        for (int i = 1; i < parts; i++) all += sum[m * parts + i];
+        if (w->offset) all -= offset * sums[m * groups];
+        total[m] += scale * all;
+    }
+}
+
+/* Write a block's totals; the last block may reach beyond the rows. */
+INLINE void store(const Weight *w, int64_t block, const vf *total, float *y, int count) {
+    int64_t first = block * LANES, left = w->rows - first;
+    for (int m = 0; m < count; m++)
+        memcpy(y + m * w->rows + first, &total[m], sizeof(float) * (left < LANES ? left : LANES));
+}
+
 /* A block by `count` (a constant) rows of x, which lie as [columns][count]. `sums` holds the sums
  * of x over groups, [count][groups], and is read only where there are offsets. */
 INLINE void pass(const Weight *w, int64_t block, const float *x, const float *sums, float *y,
@@ -123,22 +144,9 @@ INLINE void pass(const Weight *w, int64_t block, const float *x, const float *su
             at += bits * LANES;
             x += CHUNK * count;
         }
-        vf scale = (vf){0} + 1, offset = {0};
-        if (w->scale) scale = load_scale(w, block * groups + g);
-        if (w->offset) {
-            const int8_t *stored = w->offset + (block * groups + g) * LANES;
-            offset = __builtin_convertvector(*(const vb *)stored, vf);
-        }
-        for (int m = 0; m < count; m++) {
-            vf all = sum[m * parts];
-            for (int i = 1; i < parts; i++) all += sum[m * parts + i];
-            if (w->offset) all -= offset * sums[m * groups + g];
-            total[m] += scale * all;
-        }
+        add_group(w, block * groups + g, sum, sums + g, groups, total, count, parts);
     }
-    int64_t first = block * LANES, left = w->rows - first;
-    for (int m = 0; m < count; m++)
-        memcpy(y + m * w->rows + first, &total[m], sizeof(float) * (left < LANES ? left : LANES));
+    store(w, block, total, y, count);
 }
 
 #define FOR_BITS(BITS)                                                                           \
@@ -159,8 +167,124 @@ FOR_BITS(3)
 FOR_BITS(4)
 FOR_BITS(8)
 
+#if defined(__AVX512BF16__) && defined(__AVX512BW__)
+#define SHORT_BITS 4
+/* As `pass` with integers of 4 bits, for rows of bfloat16: codes are exact in it, so are products in
+ * float32, and one instruction adds up two columns. Those are j and j + 4 of every 8, which a word
+ * has at the same place of its halves; x lies as [columns / 2][count] of such pairs. */
+INLINE void pass_short(const Weight *w, int64_t block, const uint32_t *x, const float *sums,
+                       float *y, int count) {
+    int64_t groups = w->columns / w->group;
+    const uint32_t *at = w->words + block * (w->columns / 8) * LANES;
+    const int parts = count == 1 ? 4 : count == 2 ? 2 : 1;
+    uint16_t names[32]; /* bit 4 of an index belongs to the next code */
+    for (int i = 0; i < 32; i++) {
+        float value = (float)((i & 15) - 8);
+        uint32_t pattern;
+        memcpy(&pattern, &value, sizeof pattern);
+        names[i] = (uint16_t)(pattern >> 16);
+    }
+    __m512i table = _mm512_loadu_si512(names);
+    vf total[MOST_ROWS];
+    for (int m = 0; m < count; m++) total[m] = (vf){0};
+    for (int64_t g = 0; g < groups; g++) {
+        vf sum[MOST_ROWS];
+        for (int i = 0; i < count * parts; i++) sum[i] = (vf){0};
+        for (int64_t k = 0; k < w->group; k += CHUNK) {
+#pragma GCC unroll 16
+            for (int j = 0; j < CHUNK / 2; j++) {
+                __m512i word = _mm512_loadu_si512(at + j / 4 * LANES);
+                if (j % 4 == 0) __builtin_prefetch(at + j / 4 * LANES + AHEAD);
+                __m512i place = j % 4 ? _mm512_srli_epi16(word, j % 4 * 4) : word;
+                __m512bh value = (__m512bh)_mm512_permutexvar_epi16(place, table);
+#pragma GCC unroll 8
+                for (int m = 0; m < count; m++) {
+                    __m512bh both = (__m512bh)_mm512_set1_epi32((int)x[j * count + m]);
+                    vf *to = &sum[m * parts + j % parts];
+                    *to = (vf)_mm512_dpbf16_ps((__m512)*to, value, both);
+                }
+            }
+            at += 4 * LANES;
+            x += CHUNK / 2 * count;
+        }
+        add_group(w, block * groups + g, sum, sums + g, groups, total, count, parts);
+    }
+    store(w, block, total, y, count);
+}
+
+static void block_short(const Weight *w, int64_t block, const float *x, const float *sums, float *y,
+                        int64_t batch) {
+    const uint32_t *pairs = (const uint32_t *)x;
+    for (int64_t m = 0, count; m < batch; m += count) {
+        const uint32_t *part = pairs + m * (w->columns / 2);
+        const float *sum = sums + m * (w->columns / w->group);
+        float *out = y + m * w->rows;
+        count = pass_rows(batch - m);
+        if (count == 8) pass_short(w, block, part, sum, out, 8);
+        else if (count == 4) pass_short(w, block, part, sum, out, 4);
+        else if (count == 2) pass_short(w, block, part, sum, out, 2);
+        else pass_short(w, block, part, sum, out, 1);
+    }
+}
+
+/* Rows of bfloat16 as the pairs of `pass_short`. */
+static void pair_up(const uint16_t *x, uint32_t *to, int64_t batch, int64_t columns) {
+    for (int64_t m = 0, count; m < batch; m += count) {
+        count = pass_rows(batch - m);
+        for (int64_t i = 0; i < count; i++)
+            for (int64_t k = 0; k < columns / 2; k++) {
+                const uint16_t *pair = x + (m + i) * columns + k / 4 * 8 + k % 4;
+                to[m * (columns / 2) + k * count + i] = pair[0] | (uint32_t)pair[4] << 16;
+            }
+    }
+}
+#else
+#define SHORT_BITS 0
+#endif
+
 /* Lanes of a block, which the weight has to be laid out for. */
 int lowbit_lanes(void) { return LANES; }
+
+/* Bits of the codes that `lowbit_matmul_short` takes; 0 where there is no such function. */
+int lowbit_short_bits(void) { return SHORT_BITS; }
+
+/* x: [batch][columns] of bfloat16; the rest as for `lowbit_matmul`, for integers and one x alone.
+ * Returns 0, or 1 for what it does not take. */
+int lowbit_matmul_short(const Weight *w, const uint16_t *x, float *y, float *room, int64_t batch,
+                        int threads) {
+#if SHORT_BITS
+    if (w->bits != SHORT_BITS || w->names || w->share < w->rows) return 1;
+    int64_t groups = w->columns / w->group, blocks = (w->rows + LANES - 1) / LANES;
+    float *sums = room + batch * w->columns;
+    if (w->offset)
+        for (int64_t i = 0; i < batch * groups; i++) {
+            float sum = 0;
+            for (int64_t k = 0; k < w->group; k++) {
+                uint32_t pattern = (uint32_t)x[i * w->group + k] << 16;
+                float value;
+                memcpy(&value, &pattern, sizeof value);
+                sum += value;
+            }
+            sums[i] = sum;
+        }
+    for (int64_t m = 0; m < batch; m += BATCH) {
+        int64_t some = batch - m < BATCH ? batch - m : BATCH;
+        uint32_t *pairs = (uint32_t *)room + m * (w->columns / 2);
+        pair_up(x + m * w->columns, pairs, some, w->columns);
+#ifdef _OPENMP
+#pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
+#else
+        (void)threads;
+#endif
+        for (int64_t block = 0; block < blocks; block++)
+            block_short(w, block, (const float *)pairs, sums + m * groups, y + m * w->rows, some);
+    }
+    return 0;
+#else
+    (void)w, (void)x, (void)y, (void)room, (void)batch, (void)threads;
+    return 1;
+#endif
+}
 
 /* x: [rows / share][batch][columns]; y: [batch][rows]. `room` has as many floats as x for an
  * interleaved one, and batch * groups for sums. Returns 0, or 1 for another number of bits. */

@@ -48,6 +48,10 @@ class NativeWeight:
             multiple of `lanes(library)` that divides the rows.
         names: (16,) of what the codes stand for, in place of integers; then there is no `zero`, and
             `bits` is 4.
+
+    Attributes:
+        takes_bfloat16: whether `matmul` does, at twice the speed: integers of 4 bits on a processor
+            with AVX-512 BF16.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class NativeWeight:
         self.rows, self.inputs = codes.shape
         self.columns = -(-self.inputs // CHUNK) * CHUNK
         self._run = library.lowbit_matmul
+        self._run_short = library.lowbit_matmul_short
         block = lanes(library)
         middle = 1 << (bits - 1)
         padding = (0, self.columns - self.inputs, 0, -self.rows % block)
@@ -85,6 +90,7 @@ class NativeWeight:
         self._names = None if names is None else names.to(torch.float32).contiguous()
         self._groups = groups * times
         self._shares = self.rows // share if share else 1
+        self.takes_bfloat16 = bits == library.lowbit_short_bits() and names is None and not share
         self._weight = _Weight(
             words=self._words.data_ptr(),
             scale=None if self._scale is None else self._scale.data_ptr(),
@@ -108,8 +114,9 @@ class NativeWeight:
         """Multiply, with as many threads as torch uses.
 
         Args:
-            x: (batch, in) float32 in main memory; (rows / share, batch, in) where the weight was
-                made with `share`: the rows of each share take their own.
+            x: (batch, in) float32 in main memory, or bfloat16 where the weight takes that;
+                (rows / share, batch, in) where the weight was made with `share`: the rows of each
+                share take their own.
 
         Returns:
             (batch, out) float32.
@@ -118,8 +125,9 @@ class NativeWeight:
             ValueError: `x` has another shape or type, or is not in main memory.
         """
         shares, (batch, inputs) = x.shape[:-2].numel(), x.shape[-2:]
+        short = x.dtype == torch.bfloat16 and self.takes_bfloat16
         wrong = shares != self._shares or inputs != self.inputs
-        if wrong or x.dtype != torch.float32 or not x.is_cpu:
+        if wrong or not (short or x.dtype == torch.float32) or not x.is_cpu:
             raise ValueError(
                 f"The native kernel takes float32 rows of {self.inputs} in main memory, "
                 f"not {tuple(x.shape)} {x.dtype} on {x.device}."
@@ -127,10 +135,11 @@ class NativeWeight:
         if self.columns != inputs:
             x = torch.nn.functional.pad(x, (0, self.columns - inputs))
         x = x.contiguous()
-        y = x.new_empty((batch, self.rows))
-        room = x.new_empty(batch * (shares * self.columns + self._groups))
+        y = torch.empty((batch, self.rows))
+        room = torch.empty(batch * (shares * self.columns + self._groups))
         threads = threads_for(batch * self.rows * self.columns)
-        self._run(
+        run = self._run_short if short else self._run
+        run(
             ctypes.byref(self._weight),
             x.data_ptr(),
             y.data_ptr(),
