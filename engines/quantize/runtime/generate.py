@@ -58,7 +58,7 @@ def generate(
     steps = _Steps(loaded.model)
     logits = steps.read(tokens, check)
     say("Writing")
-    text = _Text(tokenizer, tokens)
+    text = TextPieces(tokenizer, tokens)
     for _ in range(min(max_new_tokens, limit)):
         token = _pick(logits, temperature, draw)
         if token in ends:
@@ -129,7 +129,7 @@ class _Steps:
         return made.logits[0, -1].float().cpu()
 
 
-class _Text:
+class TextPieces:
     """Tokens into text as they come: letters whose bytes are not all there yet are held back."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, prompt: list[int]) -> None:

@@ -30,6 +30,9 @@ class QuantizedLinear(nn.Module):
         self.out_features, self.in_features = stored.layer.shape
         self.kind = stored.layer.kind
         self.bias = bias
+        # Models ask their layers' weights for types, and GPT-2 would fill them: there is nothing.
+        self.weight = torch.empty(0, device=device)
+        self.weight._is_hf_initialized = True  # pyright: ignore[reportAttributeAccessIssue]
         # Not buffers: transformers empties those that are not in a checkpoint while it loads one.
         self._product: Product = product(stored.layer, device)
         self._order = None if stored.order is None else stored.order.to(device)

@@ -51,6 +51,8 @@ def moved(layer: _Layer, device: torch.device) -> _Layer:
 def _moved(part: Any, device: torch.device) -> Any:
     if isinstance(part, Tensor):
         return part.to(device)
+    if isinstance(part, tuple):
+        return tuple(_moved(one, device) for one in part)
     if is_dataclass(part) and not isinstance(part, type):
         return replace(
             part, **{one.name: _moved(getattr(part, one.name), device) for one in fields(part)}
