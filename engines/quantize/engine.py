@@ -42,7 +42,7 @@ class QuantizeEngine(ABC):
         """The method that `params`, an instance of `Params`, mean."""
 
     def run(self, inputs: Sequence[Path], params: Any, job: Job) -> Result:
-        """See `engines.base.Engine`; the input is a model folder, or a zip of one."""
+        """See `engines.base.Engine`; the input is a model folder."""
         from engines.quantize.process import quantize
 
         return quantize(inputs[0], self.id, self.version, self.work(params), params, job)

@@ -12,9 +12,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -31,7 +30,6 @@ _DTYPES: dict[str, torch.dtype] = {
     "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8,
     "U8": torch.uint8, "BOOL": torch.bool,
 }  # fmt: skip
-_UNZIPPED = 64 * 2**30  # bytes; an archive that claims more is refused
 
 
 @dataclass(frozen=True)
@@ -128,29 +126,6 @@ def open_folder(path: Path) -> ModelFolder:
     for shard in _shards(path):
         places.update(_header(shard, path.name))
     return ModelFolder(path, config, places)
-
-
-def unzipped(archive: Path, into: Path) -> Path:
-    """Unpack a zip of a model folder into `into`; returns the folder that holds config.json.
-
-    Raises:
-        UserError: it is no zip, holds no model, or names files outside itself.
-    """
-    try:
-        with ZipFile(archive) as file:
-            if sum(info.file_size for info in file.infolist()) > _UNZIPPED:
-                raise UserError(f"{archive.name} unpacks to more than 64 GB; choose the folder")
-            for info in file.infolist():
-                parts = PurePosixPath(info.filename.replace("\\", "/")).parts
-                if ".." in parts or (parts and parts[0].startswith("/")):
-                    raise UserError(f"{archive.name} names files outside itself; zip it anew")
-            file.extractall(into)
-    except (BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise UserError(f"{archive.name} is no zip that can be read; zip it anew") from error
-    found = sorted(into.rglob(CONFIG), key=lambda one: len(one.parts))
-    if not found:
-        raise UserError(f"{archive.name} holds no {CONFIG}; zip the whole model folder")
-    return found[0].parent
 
 
 def _shards(path: Path) -> list[Path]:

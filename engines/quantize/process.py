@@ -15,7 +15,7 @@ from torch import Tensor
 from engines.base import Figure, Job, Output, Result, UserError
 from engines.quantize.export import Traits, Writer, choose, traits
 from engines.quantize.figures import draw_errors, draw_front
-from engines.quantize.folder import ModelFolder, open_folder, unzipped
+from engines.quantize.folder import ModelFolder, open_folder
 from engines.quantize.gradients import sweep
 from engines.quantize.layers import Grid
 from engines.quantize.method import Method
@@ -61,7 +61,7 @@ def quantize(path: Path, engine: str, version: str, work: Work, params: Any, job
     """Quantize the model at `path`.
 
     Args:
-        path: a model folder or a zip of one; never modified.
+        path: a model folder; never modified.
         engine: id of the engine, "quantize.awq".
         version: of the engine.
         work: method and grid.
@@ -72,9 +72,8 @@ def quantize(path: Path, engine: str, version: str, work: Work, params: Any, job
         UserError: the model cannot be used, the export cannot hold the method, no text.
         Cancelled: passed through from `job.check_cancelled`.
     """
-    key = _key(path, version, params)
-    scratch_folder = job.resumable(key)
-    folder = _opened(path, scratch_folder, job)
+    folder = _opened(path)
+    scratch_folder = job.resumable(_key(path, version, params))
     tokenizer = tokenizer_of(folder)
     skeleton = Skeleton(folder, job.device)
     length = min(params.length, _longest(skeleton))
@@ -87,7 +86,7 @@ def quantize(path: Path, engine: str, version: str, work: Work, params: Any, job
     torch.manual_seed(params.seed)
     run = _Run(skeleton, work, params, job, scratch_folder, calibration, evaluation)
     walked, mixture, place, scratch = run.walked()
-    name = f"{folder.name.removesuffix('.zip')}-{engine.rpartition('.')[2]}"
+    name = f"{folder.name}-{engine.rpartition('.')[2]}"
     name += f"-w{work.grid.bits}" if mixture is None else "-mixed"
     made = job.workspace / name
     summary = _written(made, folder, skeleton, scratch, walked, engine, work, params, job)
@@ -183,25 +182,15 @@ class _Run:
 
 def _key(path: Path, version: str, params: ModelParams) -> str:
     """Names the work by the model's files as they are now, and by every parameter."""
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    files = sorted(path.iterdir())
     seen = [(one.name, one.stat().st_size, one.stat().st_mtime_ns) for one in files]
     return f"{path}|{seen}|{version}|{params.model_dump_json()}"
 
 
-def _opened(path: Path, scratch: Path, job: Job) -> ModelFolder:
-    if path.is_dir():
-        folder = open_folder(path)
-    else:
-        into = scratch / "unzipped" / path.stem
-        shutil.rmtree(into, ignore_errors=True)
-        into.mkdir(parents=True)
-        job.progress(0, 1, "unpacking")
-        folder = open_folder(unzipped(path, into))
+def _opened(path: Path) -> ModelFolder:
+    folder = open_folder(path)
     if folder.quantization is not None:
-        raise UserError(
-            f"{folder.name} is quantized already; choose the original model, or quantize.ask to "
-            "try it"
-        )
+        raise UserError(f"{folder.name} is quantized already; choose the original model")
     return folder
 
 

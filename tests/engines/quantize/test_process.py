@@ -28,7 +28,7 @@ from engines.quantize.engine import (
 from engines.quantize.folder import open_folder
 from engines.quantize.runtime import load_model
 from tests.engines.quantize.models import ARCHITECTURES, model
-from tests.language_models import write_model, zipped
+from tests.language_models import write_model
 
 ENGINES: tuple[type[QuantizeEngine], ...] = (
     RtnEngine, AwqEngine, GptqEngine, AdadimEngine, GwqEngine, FinequantEngine, ZeroQuantFpEngine,
@@ -224,11 +224,10 @@ def test_a_format_that_cannot_hold_it_is_refused_before_it_is_written(
         run(RtnEngine, tiny, job, bits=3, export="awq")
 
 
-def test_a_zip_and_the_persons_own_text(tiny: Path, tmp_path: Path) -> None:
+def test_the_persons_own_text(tiny: Path, tmp_path: Path) -> None:
     text = tmp_path / "own.txt"
     text.write_text("\n\n".join(f"the light of lamp {n} is full of noise" for n in range(200)))
-    archive = zipped(tiny, tmp_path / "tiny.zip", inside="tiny")
-    result = run(AwqEngine, archive, FolderJob(tmp_path / "job"), calibration=str(text))
+    result = run(AwqEngine, tiny, FolderJob(tmp_path / "job"), calibration=str(text))
     assert folder_of(result).name == "tiny-awq-w4"
     assert str(tmp_path) not in json.dumps(report_of(result))
 

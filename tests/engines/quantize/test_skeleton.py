@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from engines.base import UserError
-from engines.quantize.folder import model_facts, open_folder, unzipped
+from engines.quantize.folder import model_facts, open_folder
 from engines.quantize.gradients import found_for, sweep
 from engines.quantize.skeleton import Skeleton
 from engines.quantize.stream import Stream
 from engines.quantize.text import read_text, shuffled_windows, straight_windows, tokenizer_of
 from tests.engines.quantize.models import ARCHITECTURES, VOCABULARY, model
-from tests.language_models import write_model, zipped
+from tests.language_models import write_model
 
 
 def saved(name: str, folder: Path) -> PreTrainedModel:
@@ -153,26 +153,6 @@ def test_a_tensor_that_is_missing_or_of_another_shape(tmp_path: Path) -> None:
     skeleton = Skeleton(open_folder(tmp_path))
     with pytest.raises(UserError, match="json asks for"):
         skeleton.load(skeleton.blocks[1])
-
-
-def test_a_zip_that_reaches_outside(tmp_path: Path) -> None:
-    import zipfile
-
-    bad = tmp_path / "bad.zip"
-    with zipfile.ZipFile(bad, "w") as packed:
-        packed.writestr("../../evil.json", "{}")
-    with pytest.raises(UserError, match="outside itself"):
-        unzipped(bad, tmp_path / "into")
-    (tmp_path / "text.zip").write_text("no zip")
-    with pytest.raises(UserError, match="is no zip"):
-        unzipped(tmp_path / "text.zip", tmp_path / "into")
-
-
-def test_a_zip_of_a_folder(tmp_path: Path) -> None:
-    source = write_model(tmp_path / "tiny")
-    archive = zipped(source, tmp_path / "tiny.zip", inside="tiny")
-    folder = open_folder(unzipped(archive, tmp_path / "into"))
-    assert folder.places.keys() == open_folder(source).places.keys()
 
 
 def test_windows_of_text(tmp_path: Path) -> None:
