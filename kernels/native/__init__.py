@@ -1,6 +1,6 @@
 """The kernels that are written in C: built where a compiler is, once for each machine.
 
-`lowbit.c` and `codebook.c` are compiled with the machine's `cc` for its own processor into
+The C files beside this one are compiled with the machine's `cc` for its own processor into
 `$XDG_CACHE_HOME/noise-studio/native` (else `~/.cache/...`), a folder that nobody else may write to,
 under a name made of the source, the compiler and the processor. What was built is tried against
 torch before it is used. Where any of this fails, `load` returns None and `why_not` says why; the
@@ -29,15 +29,15 @@ from kernels import codebook, grouped
 from kernels.native.vectors import NativeVectors
 from kernels.native.weight import BITS, NativeWeight
 
-SOURCES = tuple(Path(__file__).with_name(name) for name in ("lowbit.c", "codebook.c", "rows.h"))
+_FILES = ("lowbit.c", "codebook.c", "pool.c", "pool.h", "rows.h")
+SOURCES = tuple(Path(__file__).with_name(name) for name in _FILES)
 
 FLAGS: tuple[tuple[str, ...], ...] = (
-    ("-O2", "-march=native", "-fopenmp"),
     ("-O2", "-march=native"),
     ("-O2", "-mcpu=native"),
     ("-O2",),
 )
-"""Tried in this order: not every compiler has OpenMP, or knows its own processor by that name."""
+"""Tried in this order: not every compiler knows its own processor by that name."""
 
 _TIMEOUT = 120.0  # seconds for one compilation; it takes two
 _LEAST_ERROR = 1e-5  # of the self-test, relative to the norm of the result
@@ -120,7 +120,7 @@ def build(folder: Path, flags: Sequence[Sequence[str]] = FLAGS) -> Path:
         try:
             code = [str(source) for source in SOURCES if source.suffix == ".c"]
             place = f"-I{Path(__file__).parent}"
-            command = [compiler, *options, "-shared", "-fPIC", place, "-o", name, *code]
+            command = [compiler, *options, "-pthread", "-shared", "-fPIC", place, "-o", name, *code]
             made = subprocess.run(  # noqa: S603 - fixed arguments
                 command, capture_output=True, text=True, timeout=_TIMEOUT, check=False
             )

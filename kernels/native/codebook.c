@@ -3,6 +3,7 @@
  * One index stands for v consecutive outputs of one input column, so that a looked-up vector times
  * x[c] is added to v outputs at once. Vectors are padded with zeros to WIDTH floats.
  */
+#include "pool.h"
 #include "rows.h"
 
 #include <string.h>
@@ -69,6 +70,21 @@ FOR_WIDTH(4)
 FOR_WIDTH(8)
 FOR_WIDTH(16)
 
+/* What all rows of indices have in common while some rows of x pass. */
+typedef struct {
+    const Vectors *w;
+    void (*run)(const Vectors *, int64_t, const float *, float *, int64_t);
+    const float *x;
+    float *y;
+    int64_t batch;
+} Pass;
+
+static void vectors_of(const void *job, int64_t first, int64_t last) {
+    const Pass *p = job;
+    for (int64_t vector = first; vector < last; vector++)
+        p->run(p->w, vector, p->x, p->y, p->batch);
+}
+
 /* x: [batch][columns]; y: [batch][rows]; `room` has as many floats as x. Returns 0, or 1 for a
  * width that there is not. */
 int codebook_matmul(const Vectors *w, const float *x, float *y, float *room, int64_t batch,
@@ -83,12 +99,8 @@ int codebook_matmul(const Vectors *w, const float *x, float *y, float *room, int
             interleave(part, room + m * w->columns, some, w->columns);
             part = room + m * w->columns;
         }
-        (void)threads;
-#ifdef _OPENMP
-#pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
-#endif
-        for (int64_t vector = 0; vector < w->vectors; vector++)
-            run(w, vector, part, y + m * w->rows, some);
+        Pass job = {w, run, part, y + m * w->rows, some};
+        pool_run(vectors_of, &job, w->vectors, threads);
     }
     return 0;
 }

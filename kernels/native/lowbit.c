@@ -10,6 +10,7 @@
  * Vectors are those of GCC and Clang, so that one text serves AVX-512, AVX2, NEON and plain C;
  * the one instruction that is named is AVX-512's permutation, which looks up sixteen codes at once.
  */
+#include "pool.h"
 #include "rows.h"
 
 #include <stdint.h>
@@ -242,6 +243,21 @@ static void pair_up(const uint16_t *x, uint32_t *to, int64_t batch, int64_t colu
 #define SHORT_BITS 0
 #endif
 
+/* What all blocks of a weight have in common while some rows of x pass. */
+typedef struct {
+    const Weight *w;
+    void (*run)(const Weight *, int64_t, const float *, const float *, float *, int64_t);
+    const float *x, *sums;
+    float *y;
+    int64_t batch, step; /* step: from one share's x to the next */
+} Pass;
+
+static void blocks_of(const void *job, int64_t first, int64_t last) {
+    const Pass *p = job;
+    for (int64_t block = first; block < last; block++)
+        p->run(p->w, block, p->x + block * LANES / p->w->share * p->step, p->sums, p->y, p->batch);
+}
+
 /* Lanes of a block, which the weight has to be laid out for. */
 int lowbit_lanes(void) { return LANES; }
 
@@ -271,13 +287,9 @@ int lowbit_matmul_short(const Weight *w, const uint16_t *x, float *y, float *roo
         int64_t some = batch - m < BATCH ? batch - m : BATCH;
         uint32_t *pairs = (uint32_t *)room + m * (w->columns / 2);
         pair_up(x + m * w->columns, pairs, some, w->columns);
-#ifdef _OPENMP
-#pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
-#else
-        (void)threads;
-#endif
-        for (int64_t block = 0; block < blocks; block++)
-            block_short(w, block, (const float *)pairs, sums + m * groups, y + m * w->rows, some);
+        Pass job = {w, block_short, (const float *)pairs, sums + m * groups, y + m * w->rows, some,
+                    0};
+        pool_run(blocks_of, &job, blocks, threads);
     }
     return 0;
 #else
@@ -315,13 +327,8 @@ int lowbit_matmul(const Weight *w, const float *x, float *y, float *room, int64_
                 interleave(part + i * step, to + i * step, some, w->columns);
             part = to;
         }
-        (void)threads;
-#ifdef _OPENMP
-#pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
-#endif
-        for (int64_t block = 0; block < blocks; block++)
-            run(w, block, part + block * LANES / w->share * step, sums + m * groups,
-                y + m * w->rows, some);
+        Pass job = {w, run, part, sums + m * groups, y + m * w->rows, some, step};
+        pool_run(blocks_of, &job, blocks, threads);
     }
     return 0;
 }

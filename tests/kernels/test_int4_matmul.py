@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import Tensor
@@ -126,6 +128,24 @@ def test_two_threads_give_what_one_gives() -> None:
         one = weight.matmul(x)
         torch.set_num_threads(2)
         assert torch.equal(weight.matmul(x), one)
+    finally:
+        torch.set_num_threads(before)
+
+
+@needs_native
+def test_many_callers_at_once_get_what_is_theirs() -> None:
+    codes, scale, _ = sample(1024, 1024, 128, 4, True)
+    weight = int4_matmul.prepare(codes, scale, None, 4)
+    rows = [torch.randn(2, 1024) for _ in range(4)]
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = [weight.matmul(x) for x in rows]
+        torch.set_num_threads(2)
+        with ThreadPoolExecutor(4) as pool:
+            for _ in range(10):
+                together = list(pool.map(weight.matmul, rows))
+                assert all(map(torch.equal, together, alone))
     finally:
         torch.set_num_threads(before)
 
