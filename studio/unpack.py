@@ -12,13 +12,14 @@ from pathlib import Path, PurePosixPath
 
 from engines.base import UserError
 from studio.folders import is_model
-from studio.workspace import MARK, printable, remove_tree, safe_name
+from studio.workspace import MARK, printable, remove_old, remove_tree, safe_name
 
 UNPACKED = "unpacked"  # folder in the cache
 _MOST = 20_000  # files
 _SWELLS, _ANYHOW = 20, 1 << 30  # an archive may hold so many times its size, or so many bytes
 _SPARE = 1 << 30  # bytes of the disk that stay free
 _PIECE = 1 << 20
+_KEPT = 7 * 24 * 3600.0  # seconds since somebody asked for it
 
 
 def unpacked(
@@ -54,6 +55,7 @@ def _unpack(
     archive: Path, home: Path, check: Callable[[], None], say: Callable[[float, float], None]
 ) -> None:
     named = printable(archive.name)
+    remove_old(home.parent, _KEPT)
     partial = home.with_name(f"{MARK}{secrets.token_hex(8)}")
     # It is called as the archive is, which is how people know it.
     inside = partial / (safe_name(archive.stem) or "model")

@@ -8,7 +8,8 @@ from studio.config import Settings
 from studio.inbox import Inbox
 from studio.jobs.delivery import remove_staged
 from studio.jobs.store import Leftover, Store
-from studio.workspace import remove_tree, retract, settle, uploads_lock
+from studio.jobs.task import RESUMABLE, UNFINISHED_KEPT
+from studio.workspace import remove_old, remove_tree, retract, settle, uploads_lock
 
 
 def recover(store: Store, settings: Settings, *, alone: bool) -> None:
@@ -20,6 +21,7 @@ def recover(store: Store, settings: Settings, *, alone: bool) -> None:
     if alone:
         remove_tree(settings.temporary)
         store.forget_aside()
+    remove_old(settings.cache / RESUMABLE, UNFINISHED_KEPT)
     for job in store.leftovers():
         try:
             _clear(job)

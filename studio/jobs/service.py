@@ -7,7 +7,7 @@ import json
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from studio.jobs.executor import InlineExecutor, WorkerExecutor
 from studio.jobs.perform import validation_sentence
 from studio.jobs.runner import Runner
 from studio.jobs.store import NewJob, Store
-from studio.jobs.task import RESUMABLE
+from studio.jobs.task import RESUMABLE, UNFINISHED_KEPT, scratch
 from studio.jobs.views import ArtifactView, BatchItem, JobView, NotFound, QueueView, SessionView
 from studio.models import Models
 from studio.presets import Presets
@@ -40,7 +40,6 @@ from studio.workspace import (
 )
 
 Source = Literal["page", "cli", "api"]
-UNFINISHED_KEPT = 30 * 24 * 3600.0  # seconds
 _STOPPED_WITHIN = 5.0  # seconds
 _AT_ONCE = 500  # ids in one question to the database
 LOCAL = "local"  # the owner of everything where nobody else can reach the page
@@ -128,15 +127,17 @@ class Studio:
         deadline = time.monotonic() + _STOPPED_WITHIN
         while self._runs(owner, session_id) and time.monotonic() < deadline:
             time.sleep(0.05)
+        models = self.store.model_hashes(owner, session_id)
         self.store.remove_session(owner, session_id)
+        self._forget_unpacked(owner, models)
         remove_tree(self.settings.outputs / session_id)
         remove_tree(self.settings.uploads / session_id)
 
-    def _runs(self, owner: str, session_id: str) -> bool:
-        """Whether anything of a session runs, questions included."""
-        asked = [job for job in self.store.aside(owner) if job.session_id == session_id]
+    def _runs(self, owner: str, session_id: str | None = None) -> bool:
+        """Whether anything of an owner's (in a session) runs, questions included."""
+        asked = [job for job in self.store.aside(owner) if job.state == "running"]
         listed = self.counts(owner, session_id).get("running")
-        return bool(listed) or any(job.state == "running" for job in asked)
+        return bool(listed) or any(job.session_id == session_id or not session_id for job in asked)
 
     # Jobs
 
@@ -253,6 +254,8 @@ class Studio:
         if view.state == "running":
             raise UserError("This job is running; cancel it first")
         remove_tree(self.settings.outputs / view.session_id / view.id)
+        if view.engine not in registry.aside_ids():  # the next question is to the same models
+            self._forget_unpacked(owner, {file.sha256 for file in view.inputs})
         with uploads_lock(self.settings.uploads):
             for file in view.inputs:
                 upload = file.path.parent.parent.parent == self.settings.uploads
@@ -376,6 +379,17 @@ class Studio:
                 freed += tree_bytes(folder)
                 remove_tree(folder)
         return freed
+
+    def _forget_unpacked(self, owner: str, hashes: Iterable[str]) -> None:
+        """Remove what was unpacked of an owner's archives; another job of theirs makes it anew.
+
+        While one of theirs runs, which may be reading it, it stays for a week.
+        """
+        if self._runs(owner):
+            return
+        cache = self.settings.cache
+        for sha256 in hashes:
+            remove_tree(cache / UNPACKED / scratch(cache, owner, "", sha256).name)
 
     def _add_uploads(
         self,

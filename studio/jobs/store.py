@@ -594,6 +594,17 @@ class Store:
             query = select(ArtifactRow.id).where(ArtifactRow.path == str(path)).limit(1)
             return session.scalar(query) is not None
 
+    def model_hashes(self, owner: str, session_id: str) -> set[str]:
+        """Hashes of the models that jobs of a session of the owner's take."""
+        query = (
+            select(ArtifactRow.sha256)
+            .join(JobRow)
+            .where(JobRow.owner == owner, JobRow.session_id == session_id)
+            .where(ArtifactRow.role == "input", ArtifactRow.kind == "model")
+        )
+        with self._factory() as session:
+            return set(session.scalars(query))
+
     def known_sessions(self) -> set[str]:
         """Ids of all sessions."""
         with self._factory() as session:

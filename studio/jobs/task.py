@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 RESUMABLE = "resumable"  # folder in the cache
+UNFINISHED_KEPT = 30 * 24 * 3600.0  # seconds since somebody asked for it
 
 
 @dataclass(frozen=True)

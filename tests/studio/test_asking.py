@@ -21,6 +21,7 @@ from studio.config import Settings
 from studio.http import StudioRoutes, Visitors
 from studio.jobs.service import LOCAL, Studio
 from studio.jobs.views import JobView, NotFound
+from tests.language_models import zipped
 from tests.studio.jobs import engines
 
 STRANGER = "f" * 32
@@ -128,6 +129,19 @@ def test_both_answer_one_after_the_other(
     AskEngine.forget()
     _ended(asking, asking.ask(LOCAL, job.id, "again"))
     assert fake.loaded == ["tiny", "tiny-small"] * 2
+
+
+def test_a_model_that_came_as_a_zip_is_unpacked_once_for_all_questions(
+    studio: Studio, asking: Asking, model: Path, fake: Fake
+) -> None:
+    job = _quantized(studio, zipped(model, model.with_suffix(".zip")))
+    [kept] = (studio.settings.cache / "unpacked").iterdir()
+    made = kept.stat().st_ino
+    for prompt in ("one", "two", "three"):
+        sides = _ended(asking, asking.ask(LOCAL, job.id, prompt)).sides
+        assert sides["original"]["text"] == f"{prompt} tiny "
+    assert kept.stat().st_ino == made
+    assert fake.loaded == ["tiny", "tiny-small"]
 
 
 def test_text_is_there_while_it_comes_and_a_stop_keeps_it(

@@ -84,6 +84,17 @@ def test_the_same_archive_is_unpacked_once_and_for_its_owner_alone(
     assert len(list((shared.settings.cache / "unpacked").iterdir())) == 2
 
 
+def test_what_was_unpacked_goes_with_its_job_and_session(studio: Studio, model: Path) -> None:
+    archive, kept = _zip(model), studio.settings.cache / "unpacked"
+    job = _run(studio, "demo.model", archive)
+    assert len(list(kept.iterdir())) == 1
+    studio.delete_job(LOCAL, job.id)
+    assert not list(kept.iterdir())
+    job = _run(studio, "demo.model", archive)
+    studio.delete_session(LOCAL, job.session_id)
+    assert not list(kept.iterdir())
+
+
 def test_what_is_no_model_and_what_changes_is_refused(studio: Studio, model: Path) -> None:
     said = _run(studio, "demo.model", model.parent).error
     assert said == "There is no model in models; it has to hold config.json and safetensors files"
