@@ -36,16 +36,12 @@ class Gwq:
     """
 
     name: ClassVar[str] = "gwq"
+    uses: ClassVar[Uses] = "gradients"
 
     share: float = 0.01
     mask: Mask = "gradient"
     search: Search = "mse"
     seed: int = 0
-
-    @property
-    def uses(self) -> Uses:
-        """Gradients, unless the mask goes without."""
-        return "gradients" if self.mask.startswith("gradient") else "weights"
 
     def see_gradient(self, weight: Tensor, gradient: Tensor) -> Tensor:
         """Flat indices (n,) int64, rising, of the outliers; n is ceil(share * weights)."""
