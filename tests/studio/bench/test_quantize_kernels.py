@@ -1,4 +1,4 @@
-"""That the bench of the low-bit kernels compares what it says, on a weight small enough for a test."""
+"""The bench of the low-bit kernels compares what it says, on a weight small enough for a test."""
 
 from __future__ import annotations
 
