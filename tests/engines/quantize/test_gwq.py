@@ -92,8 +92,6 @@ def test_a_gradient_knows_better_than_magnitude_or_chance() -> None:
 def test_masks_need_what_they_say() -> None:
     assert Gwq().uses == "gradients"
     assert Gwq(mask="gradient x weight").uses == "gradients"
-    assert Gwq(mask="magnitude").uses == "weights"
-    assert Gwq(mask="random").uses == "weights"
 
 
 def test_a_random_mask_is_another_for_every_layer_and_seed_and_never_changes() -> None:
