@@ -178,15 +178,18 @@ def chats(folder: Path) -> bool:
     return isinstance(config, dict) and bool(config.get("chat_template"))
 
 
-def _snippet(model: ArtifactView, *, shared: bool) -> Snippet:
+def stored_as(folder: Path) -> str:
+    """The `quant_method` of a model's config.json; "" where it has none."""
     try:
-        config = json.loads((model.path / "config.json").read_text(encoding="utf-8"))
-        stored = config.get("quantization_config") or {}
-        method = str(stored.get("quant_method", ""))
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return str((config.get("quantization_config") or {}).get("quant_method", ""))
     except (OSError, ValueError, AttributeError):
-        method = ""
+        return ""
+
+
+def _snippet(model: ArtifactView, *, shared: bool) -> Snippet:
     # A visitor unpacks the zip where they are; only the person at this machine has the path.
-    return snippet(method, model.name if shared else str(model.path))
+    return snippet(stored_as(model.path), model.name if shared else str(model.path))
 
 
 # --- tables -------------------------------------------------------------------------------------
@@ -251,13 +254,20 @@ def _compared(job: JobView, scene: Scene) -> Table | None:
             one.id == job.id,
             [
                 one.title,
-                str(one.params.get("export", "")),
+                _layout(one),
                 *(_cell(k, one.measurements.get(k, (None, ""))[0]) for k in _COLUMNS),
             ],
         )
         for one in same[:_COMPARED]
     ]
     return Table(["Method", "Layout", *_COLUMNS.values()], rows)
+
+
+def _layout(job: JobView) -> str:
+    """What the model was written as, also where the choice was left to the engine."""
+    asked = str(job.params.get("export", "auto"))
+    model = next((file for file in job.outputs if file.folder and not file.missing), None)
+    return asked if asked != "auto" or model is None else stored_as(model.path) or "dense"
 
 
 def _originals(job: JobView) -> dict[str, float]:
