@@ -19,6 +19,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -237,18 +238,17 @@ def _peer(case: Case) -> dict[str, float]:
 
 def _hqq(weight: Any, bits: int) -> Any:
     import torch
-    from hqq.core.quantize import Quantizer  # pyright: ignore[reportMissingImports]
 
-    codes, meta = Quantizer.quantize(
+    quantizer: Any = import_module("hqq.core.quantize").Quantizer
+    codes, meta = quantizer.quantize(
         weight, nbits=bits, channel_wise=True, group_size=GROUP, optimize=True, axis=1,
         device="cpu", compute_dtype=torch.float32,
     )  # fmt: skip
-    return Quantizer.dequantize(codes, meta)
+    return quantizer.dequantize(codes, meta)
 
 
 def _quanto(weight: Any, bits: int) -> Any:
-    from optimum import quanto  # pyright: ignore[reportMissingImports]
-
+    quanto: Any = import_module("optimum.quanto")
     kind = {4: quanto.qint4, 2: quanto.qint2}[bits]
     scale, shift = quanto.MaxOptimizer()(weight, kind, 0, GROUP)
     return quanto.quantize_weight(weight, kind, 0, scale, shift, GROUP).dequantize()
@@ -256,20 +256,15 @@ def _quanto(weight: Any, bits: int) -> Any:
 
 def _torchao(weight: Any, bits: int) -> Any:
     import torch
-    from torchao.quantization import (  # pyright: ignore[reportMissingImports]
-        IntxWeightOnlyConfig,
-        MappingType,
-        PerGroup,
-        quantize_,
-    )
 
+    torchao: Any = import_module("torchao.quantization")
     rows, columns = weight.shape
     held = torch.nn.Sequential(torch.nn.Linear(columns, rows, bias=False))
     held[0].weight.data = weight.clone()
-    config = IntxWeightOnlyConfig(
-        weight_dtype=getattr(torch, f"int{bits}"), granularity=PerGroup(GROUP),
-        mapping_type=MappingType.ASYMMETRIC,
+    config = torchao.IntxWeightOnlyConfig(
+        weight_dtype=getattr(torch, f"int{bits}"), granularity=torchao.PerGroup(GROUP),
+        mapping_type=torchao.MappingType.ASYMMETRIC,
     )  # fmt: skip
-    quantize_(held, config)
+    torchao.quantize_(held, config)
     made: Any = held[0].weight
     return made.dequantize()
