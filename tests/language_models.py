@@ -31,9 +31,7 @@ def write_model(folder: Path, *, chat: bool = True, seed: int = 0) -> Path:
         [_WORDS],
         trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet, special_tokens=special),
     )
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=tokens, bos_token="<s>", eos_token="</s>"
-    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokens, bos_token="<s>", eos_token="</s>")
     if chat:
         tokenizer.chat_template = _TEMPLATE
     config = LlamaConfig(
