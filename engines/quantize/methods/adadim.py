@@ -7,7 +7,7 @@ among the channels cannot spoil its neighbours.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from engines.quantize.block import Block
 from engines.quantize.layers import Dim, Grid, Grouped, QuantizedLayer
 from engines.quantize.method import NoGradients, Uses
-from engines.quantize.methods.curvature import curvatures
+from engines.quantize.methods.curvature import Curvature, curvatures
 from engines.quantize.methods.gptq import gptq_grouped
 from engines.quantize.methods.grid import Search, cost_of, note_groups, round_weight
 from engines.quantize.methods.parts import Inspected, find_parts, inspected, sample
@@ -26,11 +26,15 @@ from engines.quantize.methods.parts import Inspected, find_parts, inspected, sam
 class AdaDim(NoGradients):
     """Round to nearest, or GPTQ, along the better dimension of every layer.
 
+    The published GPTQ-ada compares the dimensions by rounding to nearest and runs GPTQ along the
+    better one. As GPTQ makes up for much of what rounding loses, that is not always the better one
+    for it; here both are made the way they will be used, and compared so.
+
     Attributes:
-        base: what rounds once the dimension is chosen; it is chosen by rounding to nearest.
+        base: what rounds.
         search: how ranges are found.
         damping: of GPTQ's Hessians.
-        tokens: how many the two are compared on.
+        tokens: how many the two dimensions are compared on.
     """
 
     name: ClassVar[str] = "adadim"
@@ -44,55 +48,58 @@ class AdaDim(NoGradients):
     def quantize(self, block: Block, grids: Mapping[str, Grid]) -> dict[str, QuantizedLayer]:
         """See `engines.quantize.method.Method`."""
         note_groups(block, grids)
+        few = sample(block, self.tokens)
+        parts = [[path for path in part.paths if path in grids] for part in find_parts(block)]
+        part_of = {part[0]: part for part in parts if part}
+        made: dict[str, QuantizedLayer] = {}
+        along: list[str] = []
         with block.restored(grids):
-            chosen = self._chosen(block, grids)
-        along = [path for path, layer in chosen.items() if layer.dim == "out"]
+            judge: Inspected | None = None
+            for path, curvature in self._in_order(block, parts):
+                block.progress(len(made) / len(grids), path)
+                if judge is None or path in part_of:
+                    judge = Inspected(few, inspected(block, part_of[path]))
+                layer = self._better(block, path, grids[path], curvature, judge)
+                # Later layers are judged with this one rounded.
+                block.weight(path).copy_(layer.dequantize())
+                made[path] = layer
+                if layer.dim == "out":
+                    along.append(path)
         if along:
             block.note(f"Groups run along the outputs in {block.name}: {', '.join(along)}")
-        if self.base == "rtn":
-            return dict(chosen)
-        made: dict[str, QuantizedLayer] = {}
-        for path, curvature in curvatures(block, list(grids), damping=self.damping):
-            block.progress(0.4 + 0.6 * len(made) / len(grids), path)
-            layer = chosen[path]
-            made[path] = layer if curvature is None else gptq_grouped(
-                block.weight(path), curvature, grids[path],
-                dim=layer.dim, search=self.search, check=block.check,
-            )  # fmt: skip
         return made
 
-    def _chosen(self, block: Block, grids: Mapping[str, Grid]) -> dict[str, Grouped]:
-        """Every layer rounded to nearest, with those before it in the block rounded as well."""
-        few = sample(block, self.tokens)
-        chosen: dict[str, Grouped] = {}
-        for part in find_parts(block):
-            paths = [path for path in part.paths if path in grids]
-            if not paths:
-                continue
-            judge = Inspected(few, inspected(block, paths))
-            for path in paths:
-                block.progress(0.4 * len(chosen) / len(grids), f"dimension of {path}")
-                chosen[path] = self._better(block, path, grids[path], judge)
-        return chosen
+    def _in_order(
+        self, block: Block, parts: Sequence[Sequence[str]]
+    ) -> Iterator[tuple[str, Curvature | None]]:
+        paths = [path for part in parts for path in part]
+        if self.base == "gptq":
+            yield from curvatures(block, paths, damping=self.damping)
+        else:
+            yield from ((path, None) for path in paths)
 
-    def _better(self, block: Block, path: str, grid: Grid, judge: Inspected) -> Grouped:
-        """The dimension with the lower error of what `judge` looks at, left in the block."""
-        weight = block.weight(path)
-        whole = weight.clone()
-        along_inputs = self._nearest(whole, grid, "in")
+    def _better(
+        self, block: Block, path: str, grid: Grid, curvature: Curvature | None, judge: Inspected
+    ) -> Grouped:
+        """The dimension with the lower error of what `judge` looks at."""
+        whole = block.weight(path).clone()
+        along_inputs = self._rounded(block, whole, grid, "in", curvature)
         if not judge.reached:
-            block.note(f"{block.name}.{path} has the usual groups: no calibration token reached it")
+            if self.base == "rtn":
+                block.note(
+                    f"{block.name}.{path} has the usual groups: no calibration token reached it"
+                )
             return along_inputs
-        along_outputs = self._nearest(whole, grid, "out")
+        along_outputs = self._rounded(block, whole, grid, "out", curvature)
         errors: list[float] = []
-        for layer in (along_outputs, along_inputs):
-            weight.copy_(layer.dequantize())
+        for layer in (along_inputs, along_outputs):
+            block.weight(path).copy_(layer.dequantize())
             errors.append(judge.error())
-        if errors[1] <= errors[0]:
-            return along_inputs
-        weight.copy_(along_outputs.dequantize())
-        return along_outputs
+        return along_inputs if errors[0] <= errors[1] else along_outputs
 
-    def _nearest(self, weight: Tensor, grid: Grid, dim: Dim) -> Grouped:
-        cost = cost_of(self.search)
-        return round_weight(weight, grid, dim=dim, cost=cost)
+    def _rounded(
+        self, block: Block, weight: Tensor, grid: Grid, dim: Dim, curvature: Curvature | None
+    ) -> Grouped:
+        if curvature is None:
+            return round_weight(weight, grid, dim=dim, cost=cost_of(self.search))
+        return gptq_grouped(weight, curvature, grid, dim=dim, search=self.search, check=block.check)

@@ -25,7 +25,6 @@ from engines.quantize.methods.grid import (
     group_of,
     note_groups,
     round_weight,
-    steps,
     weighed,
 )
 
@@ -88,9 +87,10 @@ def gptq_grouped(
 ) -> Grouped:
     """GPTQ on group-wise integer grids.
 
-    Groups along the inputs have the scales of the weight as it comes ("static groups"), so that
-    the order of columns does not matter to what is stored. Groups along the outputs lie within one
-    column and get the scales of that column as it has become.
+    Groups have the scales of the weight as it comes ("static groups"), so that the order of columns
+    does not matter to what is stored. Along the outputs, where a group lies within one column, the
+    published AdaDim takes the scales of that column as it has become; with searched ranges that
+    gains some 5 % of the error (SmolLM2-135M, 3 bits) and takes ten times as long.
 
     Args:
         weight: (out, in) float32; not changed.
@@ -104,28 +104,21 @@ def gptq_grouped(
     if cost is not None and dim == "in":
         cost = weighed(curvature.diagonal, group_of(weight.shape[1], grid))
     lines = round_weight(weight, grid, dim=dim, cost=cost)
+    size, scale = lines.group_size, lines.scale.float()
+    zero = None if lines.zero is None else lines.zero.float()
     codes = torch.empty(weight.shape[1], weight.shape[0], dtype=torch.uint8, device=weight.device)
-    scale, zero = lines.scale, lines.zero
-    size = lines.group_size
 
-    def along_inputs(number: int, column: Tensor) -> Tensor:
-        group = number // size
-        own_zero = None if zero is None else zero[:, group]
-        made = encode(column.unsqueeze(-1), scale[:, group], own_zero, grid.bits)
-        codes[number] = made.squeeze(-1)
-        return decode(made, scale[:, group], own_zero, grid.bits).squeeze(-1)
-
-    def along_outputs(number: int, column: Tensor) -> Tensor:
-        groups = column.view(1, -1, size)
-        own_scale, own_zero = steps(groups, grid, cost)
-        made = encode(groups, own_scale, own_zero, grid.bits)
+    def round_column(number: int, column: Tensor) -> Tensor:
+        if dim == "in":
+            place, groups = (slice(None), number // size), column.unsqueeze(-1)
+        else:
+            place, groups = (number,), column.view(-1, size)
+        own_zero = None if zero is None else zero[place]
+        made = encode(groups, scale[place], own_zero, grid.bits)
         codes[number] = made.flatten()
-        scale[number] = own_scale[0]
-        if zero is not None and own_zero is not None:
-            zero[number] = own_zero[0]
-        return decode(made, own_scale, own_zero, grid.bits).flatten()
+        return decode(made, scale[place], own_zero, grid.bits).flatten()
 
-    gptq(weight, curvature, along_inputs if dim == "in" else along_outputs, check)
+    gptq(weight, curvature, round_column, check)
     return replace(lines, codes=codes.T.contiguous())
 
 

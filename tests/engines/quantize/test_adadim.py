@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -83,10 +85,10 @@ def test_later_layers_are_judged_with_the_earlier_ones_rounded(
     seen: dict[str, list[Tensor]] = {path: [] for path in layers.linears}
     better = AdaDim._better
 
-    def watch(self: AdaDim, where: Block, path: str, grid: Grid, judge: object) -> Grouped:
+    def watch(self: AdaDim, where: Block, path: str, *rest: Any) -> Grouped:
         for other in layers.linears:
             seen[other].append(layers.weight(other).clone())
-        return better(self, where, path, grid, judge)  # pyright: ignore[reportArgumentType]
+        return better(self, where, path, *rest)
 
     monkeypatch.setattr(AdaDim, "_better", watch)
     before = {path: layers.weight(path).clone() for path in layers.linears}
