@@ -16,7 +16,7 @@ _TEMPLATE = (
 
 
 def write_model(folder: Path, *, chat: bool = True, seed: int = 0) -> Path:
-    """Write a Llama of 64 channels with a tokenizer trained on a few sentences; returns `folder`."""
+    """Write a Llama of 64 channels with a tokenizer of a few sentences; returns `folder`."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
