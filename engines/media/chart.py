@@ -21,12 +21,18 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis: what it says, where it begins and ends, and whether it runs by factors of ten."""
+    """One axis: what it says, where it begins and ends, and how it runs.
+
+    Attributes:
+        by_tens: by factors of ten; both ends are above 0.
+        counts: it counts things, so that its ticks are whole numbers.
+    """
 
     name: str
     start: float
     end: float
     by_tens: bool = False
+    counts: bool = False
 
     def share(self, value: float) -> float:
         """Where a value lies, from 0 at the start to 1 at the end."""
@@ -43,6 +49,7 @@ class Axis:
         raw = (self.end - self.start) / 6.0
         power = 10.0 ** math.floor(math.log10(raw))
         step = next(m * power for m in (1.0, 2.0, 5.0, 10.0) if m * power >= raw)
+        step = max(step, 1.0) if self.counts else step
         first, last = math.ceil(self.start / step - 1e-9), math.floor(self.end / step + 1e-9)
         return [step * n for n in range(first, last + 1)]
 

@@ -25,7 +25,7 @@ def draw_errors(path: Path, blocks: Sequence[BlockReport]) -> Figure:
             lines.setdefault(part, []).append((number, max(layer.error, 1e-9)))
     errors = [error for points in lines.values() for _, error in points]
     chart = Chart(
-        Axis("block", 0.0, max(len(blocks) - 1, 1)),
+        Axis("block", 0.0, max(len(blocks) - 1, 1), counts=True),
         Axis("relative squared error", *_decades(errors), by_tens=True),
     )
     for colour, points in zip(_cycled(len(lines)), lines.values(), strict=True):

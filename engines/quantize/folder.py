@@ -198,8 +198,8 @@ def model_facts(path: Path) -> tuple[str, ...]:
     )
     words = [folder.architecture.removesuffix("ForCausalLM")]
     if not stored:
-        words.append(f"{sum(p.bytes // p.dtype.itemsize for p in folder.places.values()) / 1e6:.0f}"
-                     " M weights")  # fmt: skip
+        weights = sum(place.bytes // place.dtype.itemsize for place in folder.places.values())
+        words.append(f"{weights / 1e6:.3g} M weights")
     if layers is not None:
         words.append(f"{layers} layers")
-    return (*words, f"{folder.bytes / 1e6:.0f} MB", how)
+    return (*words, f"{folder.bytes / 1e6:.3g} MB", how)

@@ -10,14 +10,15 @@ from typing import Any
 
 import psutil
 import torch
+from PIL import Image
 from torch import Tensor
 
 from engines.base import Figure, Job, Output, Result, UserError
-from engines.quantize.export import Traits, Writer, choose, traits
+from engines.quantize.export import Traits, Writer, choose, refusal, traits
 from engines.quantize.figures import draw_errors, draw_front
 from engines.quantize.folder import ModelFolder, open_folder
 from engines.quantize.gradients import sweep
-from engines.quantize.layers import Grid
+from engines.quantize.layers import Grid, QuantizedLayer
 from engines.quantize.method import Method
 from engines.quantize.params import GridParams, ModelParams
 from engines.quantize.plan import Mixture, Search, keeps, mixtures
@@ -163,9 +164,16 @@ class _Run:
         walked = walk(
             self.skeleton, self.work.method, plan,
             calibration=self.calibration, evaluation=self.evaluation, scratch=scratch,
-            check=self.job.check_cancelled, progress=self.job.progress,
+            check=self.job.check_cancelled, progress=self.job.progress, accept=self._accept,
         )  # fmt: skip
         return walked, scratch
+
+    def _accept(self, name: str, layer: QuantizedLayer) -> None:
+        """Refuse what the export cannot hold at the first block, not after the last."""
+        if self.params.export != "auto":
+            reason = refusal(self.params.export, name, layer, self.skeleton.is_conv1d(name))
+            if reason:
+                raise UserError(reason)
 
     def _gradients(self) -> None:
         method = self.work.method
@@ -296,8 +304,17 @@ def _result(
         ],
         measurements=summary.measurements(),
         figures=figures,
+        thumbnail=_thumbnail(figures[0].path, workspace / "thumbnail.jpg"),
         notes=summary.notes,
     )
+
+
+def _thumbnail(chart: Path, path: Path) -> Path:
+    with Image.open(chart) as picture:
+        small = picture.convert("RGB")
+    small.thumbnail((320, 320))
+    small.save(path, "JPEG", quality=85)
+    return path
 
 
 def _front_rows(mixture: Mixture, place: int) -> list[dict[str, float | bool]]:

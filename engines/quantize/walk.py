@@ -53,6 +53,7 @@ def walk(
     scratch: Scratch,
     check: Callable[[], None],
     progress: Callable[[float, float, str], None],
+    accept: Callable[[str, QuantizedLayer], None] = lambda name, layer: None,
 ) -> Walked:
     """Quantize all blocks; those that `scratch` holds already are not done again.
 
@@ -65,6 +66,8 @@ def walk(
         scratch: where finished blocks are kept.
         check: raises Cancelled.
         progress: (blocks done, blocks, text).
+        accept: called with the full name of every layer and what it became, block by block; what
+            it raises ends the walk, before time is spent on the blocks that follow.
 
     Raises:
         UserError: the folder lacks something.
@@ -94,6 +97,8 @@ def walk(
             )  # fmt: skip
             scratch.save(index, _quantized(block, method, plan, told, wanted))
         done = scratch.load(index)
+        for path, layer in done.layers.items():
+            accept(f"{name}.{path}", layer)
         hooks = put(module, done)
         after.run(index, module, check)
         for hook in hooks:

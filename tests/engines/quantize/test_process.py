@@ -222,6 +222,7 @@ def test_a_format_that_cannot_hold_it_is_refused_before_it_is_written(
     job = FolderJob(tmp_path / "job")
     with pytest.raises(UserError, match="3 bits"):
         run(RtnEngine, tiny, job, bits=3, export="awq")
+    assert not any("block 2" in text for _, _, text in job.reports)
 
 
 def test_the_persons_own_text(tiny: Path, tmp_path: Path) -> None:
