@@ -24,21 +24,30 @@ from engines.quantize.block import LINEAR, Call
 from engines.quantize.folder import ModelFolder
 
 
+def config_of(folder: ModelFolder) -> PretrainedConfig:
+    """What transformers makes of a folder's config.json; no code of the model's own is run.
+
+    Raises:
+        UserError: transformers does not know such a model.
+    """
+    try:
+        found = AutoConfig.from_pretrained(
+            folder.path, trust_remote_code=False, local_files_only=True
+        )
+    except (ValueError, KeyError, OSError, TypeError, AttributeError, RuntimeError) as error:
+        raise UserError(
+            f"The config.json of {folder.name} describes no model that transformers knows"
+        ) from error
+    return cast("PretrainedConfig", found)
+
+
 def build(folder: ModelFolder) -> PreTrainedModel:
     """The model of a folder with all parameters on the meta device; buffers are real.
 
     Raises:
         UserError: transformers does not know the architecture, or it is no causal language model.
     """
-    try:
-        config = AutoConfig.from_pretrained(
-            folder.path, trust_remote_code=False, local_files_only=True
-        )
-    except (ValueError, KeyError, OSError, TypeError) as error:
-        raise UserError(
-            f"The {'config.json'} of {folder.name} describes no model that transformers knows"
-        ) from error
-    plain = cast("PretrainedConfig", config)
+    plain = config_of(folder)
     if folder.quantization is not None:
         delattr(plain, "quantization_config")  # layers of ours take their places
     try:

@@ -10,13 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from engines.base import UserError
@@ -24,6 +18,8 @@ from engines.quantize.export.studio import METHOD
 from engines.quantize.folder import ModelFolder, open_folder
 from engines.quantize.runtime.layouts import layout_of
 from engines.quantize.runtime.transformers_plugin import LOADING, Loading
+from engines.quantize.skeleton import config_of
+from engines.quantize.text import tokenizer_of
 
 _CONFUSED = (ValueError, KeyError, TypeError, AttributeError, RuntimeError, OSError)
 
@@ -64,12 +60,7 @@ def load_model(
         UserError: the folder cannot be used; the sentence says why.
     """
     opened = open_folder(folder)
-    try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except _CONFUSED as error:
-        raise UserError(
-            f"The config.json of {opened.name} describes no model that transformers knows"
-        ) from error
+    config: Any = config_of(opened)
     if opened.quantization is not None:
         layout_of(opened)  # refuses what cannot be read
         config.quantization_config = {"quant_method": METHOD}
@@ -79,7 +70,8 @@ def load_model(
             model = _load(opened, config, dtype)
     finally:
         LOADING.reset(now)
-    return LoadedLanguageModel(cast("Any", model).to(device).eval(), _tokenizer(opened), opened)
+    tokenizer = tokenizer_of(opened) if opened.has_tokenizer else None
+    return LoadedLanguageModel(cast("Any", model).to(device).eval(), tokenizer, opened)
 
 
 def _load(folder: ModelFolder, config: Any, dtype: torch.dtype) -> PreTrainedModel:
@@ -112,20 +104,6 @@ def _load(folder: ModelFolder, config: Any, dtype: torch.dtype) -> PreTrainedMod
             f"{tuple(wanted)}; fetch the model again"
         )
     return cast("PreTrainedModel", model)
-
-
-def _tokenizer(folder: ModelFolder) -> PreTrainedTokenizerBase | None:
-    if not folder.has_tokenizer:
-        return None
-    try:
-        found = AutoTokenizer.from_pretrained(
-            folder.path, trust_remote_code=False, local_files_only=True
-        )
-    except _CONFUSED as error:
-        raise UserError(
-            f"The tokenizer of {folder.name} cannot be read; fetch its files again"
-        ) from error
-    return cast("PreTrainedTokenizerBase", found)
 
 
 @contextmanager
