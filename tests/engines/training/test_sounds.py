@@ -138,7 +138,7 @@ def test_ncsnpp_trains_and_its_file_is_used_as_any_other(tmp_path: Path, kind: s
         {
             "network": {
                 "nf": 4,
-                "ch_mult": (1, 1),
+                "ch_mult": (1, 1, 1, 1),  # attention at the bottom sees few bins
                 "num_res_blocks": 1,
                 "attention": (),
                 "backbone": "ncsnpp_v2" if kind == "sbve" else "ncsnpp",
