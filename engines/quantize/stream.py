@@ -72,15 +72,6 @@ class Stream:
         assert self._next is not None
         self.states, self._next = self._next, self.states
 
-    @torch.no_grad()
-    def losses(self, check: Callable[[], None]) -> Tensor:
-        """(windows,) mean negative log-likelihood of every window, after the last block."""
-        found: list[Tensor] = []
-        for tokens, hidden in zip(self.tokens, self.states, strict=True):
-            check()
-            found.append(window_loss(self.logits(tokens, hidden), tokens))
-        return torch.stack(found)
-
     def logits(self, tokens: Tensor, hidden: Tensor) -> Tensor:
         """(length, vocabulary) float32 of one window."""
         device = self._skeleton.device
