@@ -21,6 +21,8 @@ _RECIPES: dict[str, str] = {
     "sgmse-ncsnpp": "engines.speech.train_ncsnpp:bridged",
     "sgmse-plus": "engines.speech.train_ncsnpp:plus",
     "lm-small": "engines.quantize.train:small",
+    "fast-x2": "engines.superres.train:fast_x2",
+    "fast-x4": "engines.superres.train:fast_x4",
 }
 
 

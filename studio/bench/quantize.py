@@ -4,8 +4,10 @@ The model is SmolLM2-135M (`models pull smollm2-135m`; decoded from 4 bits, whic
 here), or the folder in STUDIO_BENCH_MODEL. Perplexity is taken on 6 windows of 1024 tokens of
 Python's own `pydoc_data.topics`; calibration is the bundled text, which is of another kind. Groups
 are of 64 weights with zero points, as SmolLM2's rows are not divided by 128. Every system runs in a
-process of its own, so that its time and its memory are its own. Peers that are not installed are
-left out: hqq (with termcolor), optimum-quanto and torchao, each by `pip install --no-deps`.
+process of its own, so that its time and its memory are its own; `core_seconds` is what it kept the
+cores busy from reading to judging, which a busy machine hardly changes. Peers that are not
+installed are left out: hqq (with termcolor), optimum-quanto and torchao, each by
+`pip install --no-deps`.
 
 STUDIO_BENCH_ONLY=rtn,awq names the systems to run; STUDIO_BENCH_WINDOWS=2 shortens the text.
 """
@@ -103,7 +105,7 @@ def measure(case: Case) -> dict[str, Any]:
     import transformers
 
     transformers.logging.set_verbosity_error()
-    begun = time.monotonic()
+    begun, worked = time.monotonic(), time.process_time()
     if case.system in _PEERS:
         try:
             found = _peer(case)
@@ -116,6 +118,7 @@ def measure(case: Case) -> dict[str, Any]:
         "bits": case.bits,
         **{name: round(value, 3) for name, value in found.items()},
         "seconds_in_all": round(time.monotonic() - begun, 1),
+        "core_seconds": round(time.process_time() - worked, 1),
         "peak_mb": round(peak_mb() or 0.0),
     }
 

@@ -32,7 +32,7 @@ from engines.raw.yond.arch import GuidedResUnet
 from engines.raw.yond.checkpoint import SPEC
 from engines.raw.yond.pipeline import T_FACTOR
 from engines.training.loop import Batch, Recipe, TrainConfig
-from engines.training.photos import PACKAGES, Photo, photos
+from engines.training.photos import PACKAGES, Photo, photos, sharp_places
 from kernels.anscombe import BiasTable, bias_table, forward, stabilise
 
 _HELD_OUT = ("wallpapers-Path", "Lichen-Branches", "Bridge_by", "wallpapers-Grey")
@@ -82,7 +82,7 @@ class SnrNetRecipe(Recipe):
         held = [photo for photo in found if any(mark in photo.name for mark in _HELD_OUT)]
         self._held = held or found[:: max(len(found) // 4, 1)][:4]
         self._photos = [photo for photo in found if photo not in self._held] or found
-        self._places = [_sharp_places(photo, 2 * self.patch) for photo in self._photos]
+        self._places = [sharp_places(photo, 2 * self.patch) for photo in self._photos]
         self._tables = [bias_table(1.0, float(ratio)) for ratio in _RATIOS]
 
     def batches(self, seed: int) -> Iterator[Batch]:
@@ -179,7 +179,7 @@ class SnrNetRecipe(Recipe):
         return self._to_raw(crop, random)
 
     def _held_crop(self, photo: Photo, side: int, random: np.random.Generator) -> Tensor:
-        places = _sharp_places(photo, side)
+        places = sharp_places(photo, side)
         y, x = places[int(random.integers(len(places)))]
         return self._to_raw(photo.pixels[y : y + side, x : x + side], random)
 
@@ -221,22 +221,6 @@ class SnrNetRecipe(Recipe):
         if not np.isclose(table.ratio, ratio, rtol=0.05):
             table = bias_table(1.0, ratio)
         return (stabilise(drawn, 1.0, ratio, table) - scale.low) / scale.span, target, t
-
-
-def _sharp_places(photo: Photo, side: int) -> NDArray[np.intp]:
-    """(n, 2) corners of the sharper half of a grid of windows, each often as it is sharp."""
-    green = photo.pixels[:, :, 1].astype(np.float32) / 65535.0
-    step = side // 2
-    detail = np.abs(cv2.Laplacian(green, cv2.CV_32F))
-    ys = np.arange(0, green.shape[0] - side, step)
-    xs = np.arange(0, green.shape[1] - side, step)
-    score = np.array([[detail[y : y + side, x : x + side].mean() for x in xs] for y in ys])
-    # Blurred places teach that fine detail is noise; a few must stay, skies are real too.
-    weight = np.sqrt(score / max(float(score.mean()), 1e-9))
-    times = np.ceil(3.0 * weight - 0.75).clip(0, 12).astype(int)
-    rows, columns = np.nonzero(times)
-    places = np.stack([ys[rows], xs[columns]], axis=1)
-    return np.repeat(places, times[rows, columns], axis=0)
 
 
 def _show(planes: Tensor) -> NDArray[np.uint8]:

@@ -1,0 +1,1 @@
+"""How a picture becomes small and bad: what super-resolution is trained and judged against."""

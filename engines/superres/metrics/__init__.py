@@ -1,0 +1,1 @@
+"""Measures of a super-resolved picture, with and without its original."""
