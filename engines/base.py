@@ -41,6 +41,7 @@ def option(
     advanced: bool = False,
     models: str = "",
     local: bool = False,
+    suggested: Sequence[float] = (),
     **constraints: Any,
 ) -> Any:
     """Declare one parameter field.
@@ -55,9 +56,13 @@ def option(
             value is then the id of one of their models.
         local: it names something on this machine, such as a path, so only the person at it may set
             it; where strangers reach the studio it is hidden, and refused unless it is the default.
+        suggested: numbers that the page offers as buttons; any other within bounds is as good.
         **constraints: pydantic bounds (`ge`, `le`, `max_length`, ...).
     """
-    extra = {"unit": unit, "advanced": advanced, "models": models, "local": local}
+    extra: dict[str, Any] = {
+        "unit": unit, "advanced": advanced, "models": models, "local": local,
+        "suggested": list(suggested),
+    }  # fmt: skip
     return Field(
         default, title=title, description=description, json_schema_extra=extra, **constraints
     )

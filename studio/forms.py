@@ -32,7 +32,11 @@ _SLIDER_STOPS = 200
 
 @dataclass(frozen=True)
 class Field:
-    """One parameter as a form shows it; `optional` means that empty stands for automatic."""
+    """One parameter as a form shows it.
+
+    `optional` means that empty stands for automatic, `free` that a number need not be among the
+    `choices`.
+    """
 
     name: str
     kind: Kind
@@ -50,11 +54,12 @@ class Field:
     network: str = ""
     max_length: int | None = None
     local: bool = False
+    free: bool = False
 
     @property
     def label(self) -> str:
         """Title and unit as the control's label."""
-        return f"{self.title} ({self.unit})" if self.unit else self.title
+        return f"{self.title} ({self.unit})" if self.unit and not self.free else self.title
 
     def shown(self, value: Any) -> Any:
         """A parameter's value -> what its control holds."""
@@ -76,6 +81,9 @@ class Field:
                 return isinstance(value, int | float) and not isinstance(value, bool)
             case "switch":
                 return isinstance(value, bool)
+            case "choice" if self.free:
+                number = isinstance(value, int | float) and not isinstance(value, bool)
+                return number and (self.minimum or 0) <= value <= (self.maximum or math.inf)
             case "choice":
                 return value in [choice for _, choice in self.choices]
             case "choices":
@@ -104,11 +112,18 @@ class Field:
             return "automatic"
         if self.kind == "switch":
             return "on" if value else "off"
+        if self.free:
+            return measured(value, self.unit)
         if self.kind in ("choice", "choices", "lines"):
             values = value if isinstance(value, list | tuple) else [value]
             return ", ".join(prettify(one) for one in values) or "none"
         text = f"{value:g}" if isinstance(value, float) else str(value)
         return f"{text} {self.unit}".strip()
+
+
+def measured(value: float, unit: str) -> str:
+    """A number with its unit; "x" stands at it: 4x, 2.5x."""
+    return f"{value:g}{unit}" if unit == "x" else f"{value:g} {unit}".strip()
 
 
 def prettify(value: Any) -> str:
@@ -143,12 +158,17 @@ def _field(name: str, info: FieldInfo) -> Field:
             step = min(step, 0.1)
     if optional and kind == "choice":
         choices = (_AUTOMATIC, *choices)
+    unit = str(extra.get("unit", ""))
+    suggested: Any = extra.get("suggested") or ()
+    free = bool(suggested) and kind in ("number", "slider") and not optional
+    if free:
+        kind, choices = "choice", tuple((measured(one, unit), one) for one in suggested)
     return Field(
         name=name,
         kind=kind,
         title=info.title or prettify(name),
         help=info.description or "",
-        unit=str(extra.get("unit", "")),
+        unit=unit,
         advanced=bool(extra.get("advanced")),
         default=info.get_default(call_default_factory=True),
         optional=optional,
@@ -160,6 +180,7 @@ def _field(name: str, info: FieldInfo) -> Field:
         network=str(extra.get("models", "")),
         max_length=bounds.get("max_length"),
         local=is_local(info),
+        free=free,
     )
 
 
@@ -239,6 +260,8 @@ def build_control(
             return gr.Number(step=field.step, **common)
         case "switch":
             return gr.Checkbox(**common)
+        case "choice" if field.free:
+            return gr.Radio(choices=free_choices(field, field.default), **common)
         case "choice" if len(field.choices) <= _RADIO_CHOICES:
             return gr.Radio(choices=list(field.choices), **common)
         case "choice":
@@ -258,6 +281,14 @@ def model_choices(field: Field, models: ModelChoices, value: str) -> list[tuple[
     known = list(models(field.network))
     if value not in [one for _, one in known]:
         known.append((f"{value} (not installed)", value))
+    return known
+
+
+def free_choices(field: Field, value: float) -> list[tuple[str, Any]]:
+    """The numbers that a field suggests, `value` among them in any case."""
+    known = list(field.choices)
+    if value not in [one for _, one in known]:
+        known.append((measured(value, field.unit), value))
     return known
 
 

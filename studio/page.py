@@ -17,7 +17,7 @@ import gradio as gr
 
 from engines.base import UserError
 from studio.actions import Actions, Effect
-from studio.forms import model_choices
+from studio.forms import free_choices, model_choices
 from studio.http import Visitors
 from studio.inbox import Inbox
 from studio.jobs.service import Studio
@@ -306,6 +306,8 @@ class Page:
             if field.kind == "model" and (fill or models):
                 choices = model_choices(field, self._model_choices, values[at])
                 updates[at] = gr.Dropdown(choices=choices, value=values[at])
+            elif field.free and fill:
+                updates[at] = gr.Radio(choices=free_choices(field, values[at]), value=values[at])
         return updates
 
 

@@ -12,6 +12,7 @@ from engines.base import Params, UserError, option
 from studio.forms import (
     Form,
     fields_of,
+    free_choices,
     model_choices,
     nice_step,
     prettify,
@@ -29,6 +30,9 @@ class Everything(Params):
     count: int = option(512, title="Count", description="c", unit="px", ge=128, le=4096)
     maybe: float | None = option(None, title="Maybe", description="m", unit="DN", gt=0.0, le=10.0)
     other: float | None = option(None, title="Other", description="m", ge=0.0)
+    times: float = option(
+        4.0, title="Times", description="x", unit="x", ge=1.0, le=8.0, suggested=(2, 3, 4)
+    )
     switch: bool = option(False, title="Switch", description="w")
     few: Literal["a-b", "dng"] = option("dng", title="Few", description="f")
     many: Literal[1, 2, 3, 4, 5, 6] = option(2, title="Many", description="f")
@@ -55,7 +59,8 @@ def _form(params: type[Params] = Everything) -> Form:
 KINDS = {
     "slider": ("slider", gr.Slider), "open_end": ("number", gr.Number),
     "count": ("number", gr.Number), "maybe": ("number", gr.Textbox),
-    "other": ("number", gr.Textbox), "switch": ("switch", gr.Checkbox),
+    "other": ("number", gr.Textbox), "times": ("choice", gr.Radio),
+    "switch": ("switch", gr.Checkbox),
     "few": ("choice", gr.Radio), "many": ("choice", gr.Dropdown), "perhaps": ("choice", gr.Radio),
     "several": ("choices", gr.CheckboxGroup), "words": ("text", gr.Textbox),
     "lines": ("lines", gr.Textbox), "weights": ("model", gr.Dropdown),
@@ -72,7 +77,21 @@ def test_every_kind_of_parameter_has_its_control() -> None:
     labels = {field.name: field.label for field in form.fields}
     assert labels["slider"] == "Slider (EV)"
     assert labels["switch"] == "Switch"
+    assert labels["times"] == "Times"  # the buttons have the unit
     assert [field.name for field in form.fields if field.advanced] == ["lines", "weights"]
+
+
+def test_suggested_numbers_are_buttons_and_others_are_kept() -> None:
+    [times] = [field for field in fields_of(Everything) if field.name == "times"]
+    assert times.choices == (("2x", 2), ("3x", 3), ("4x", 4))
+    assert free_choices(times, 3.0) == list(times.choices)
+    assert free_choices(times, 2.5)[-1] == ("2.5x", 2.5)
+    assert [times.holds(value) for value in (2.5, 4, 9.0, "4", True)] == [
+        True, True, False, False, False,
+    ]  # fmt: skip
+    assert times.words(2.5) == "2.5x"
+    with pytest.raises(UserError, match="Times must be at most 8 x, not 9"):
+        _form().checked(Everything, _form().values({"times": 9}))
 
 
 def test_defaults_go_to_the_controls_and_come_back() -> None:
