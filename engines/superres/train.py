@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from engines.superres.degrade.operator import Bicubic
+from engines.superres.degrade.practical import half
 from engines.superres.fast import FastNet
 from engines.superres.metrics.fidelity import psnr_y, rounded
 from engines.superres.photos import HELD_OUT, Crops
@@ -121,7 +122,11 @@ class FastRecipe(Recipe):
         }
 
     def _worn(self, high: Tensor, random: np.random.Generator) -> Tensor:
-        return rounded(Bicubic(self.scale).measure(high))
+        if self.source == "clean":
+            return rounded(Bicubic(self.scale).measure(high))
+        pictures = high.permute(0, 2, 3, 1).contiguous().numpy()
+        worn = np.stack([half(self.scale).wear(picture, random) for picture in pictures])
+        return torch.from_numpy(worn).permute(0, 3, 1, 2).contiguous()
 
     def _ready(self) -> Crops:
         assert self._crops is not None, "prepare() comes first"
@@ -136,3 +141,8 @@ def fast_x2() -> FastRecipe:
 def fast_x4() -> FastRecipe:
     """Four times the size, from pictures that are clean."""
     return FastRecipe("fast-x4", "Fast 4x", 4, "clean")
+
+
+def fast_x4_photo() -> FastRecipe:
+    """Four times the size, from photographs as they are found; begins with the clean network."""
+    return FastRecipe("fast-x4-photo", "Fast 4x, photographs", 4, "photo", begin="fast-x4")

@@ -23,6 +23,7 @@ _RECIPES: dict[str, str] = {
     "lm-small": "engines.quantize.train:small",
     "fast-x2": "engines.superres.train:fast_x2",
     "fast-x4": "engines.superres.train:fast_x4",
+    "fast-x4-photo": "engines.superres.train:fast_x4_photo",
 }
 
 
