@@ -1,0 +1,1 @@
+"""Super-resolution: pictures made larger, or restored at their size."""

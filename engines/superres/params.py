@@ -1,0 +1,117 @@
+"""Parameters that all super-resolution engines take; controls and options are made of them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import field_validator
+
+from engines.base import Params, option
+
+Form = Literal["same", "png", "tiff", "jpeg", "webp"]
+Depth = Literal["same", "8", "16"]
+Colour = Literal["auto", "wavelet", "mean", "off"]
+_FIELDS = ("{name}", "{model}", "{scale}")
+
+
+class SuperresParams(Params):
+    """Everything has an automatic default."""
+
+    scale: float = option(
+        4.0,
+        title="Scale",
+        description="Times as wide and as high; 1 restores without enlarging",
+        unit="x",
+        suggested=(2, 3, 4),
+        ge=1.0,
+        le=8.0,
+    )
+    long_side: int | None = option(
+        None,
+        title="Longer side",
+        description="Size of the result instead of a scale; empty goes by the scale",
+        unit="pixels",
+        ge=16,
+        le=100_000,
+    )
+    strength: float = option(
+        1.0,
+        title="Strength",
+        description="Share of the network's picture; 0 is plain Lanczos, less than 1 is gentler",
+        ge=0.0,
+        le=1.0,
+    )
+    output: Form = option(
+        "same",
+        title="Format",
+        description="File that is written; same is the input's, PNG where that cannot be written",
+    )
+    depth: Depth = option(
+        "same",
+        title="Bit depth",
+        description="Of a sample; 16 goes into PNG and TIFF alone",
+        unit="bits",
+        advanced=True,
+    )
+    quality: int = option(
+        95,
+        title="Quality",
+        description="Of JPEG and WebP; 100 in WebP is lossless",
+        ge=1,
+        le=100,
+        advanced=True,
+    )
+    metadata: bool = option(
+        True,
+        title="Keep metadata",
+        description="EXIF, XMP and IPTC of the input; the colour profile always stays",
+        advanced=True,
+    )
+    colour: Colour = option(
+        "auto",
+        title="Hold colours",
+        description="To the input's, in coarse structures or in the mean; auto is for diffusion",
+        advanced=True,
+    )
+    seed: int = option(
+        0,
+        title="Seed",
+        description="The same number gives the same result",
+        ge=0,
+        le=2**31 - 1,
+        advanced=True,
+    )
+    tile: int = option(
+        0,
+        title="Tile",
+        description="Side of a tile; smaller takes less memory and more time, 0 is automatic",
+        unit="pixels",
+        ge=0,
+        le=4096,
+        advanced=True,
+    )
+    name: str = option(
+        "{name}-{model}-{scale}",
+        title="File name",
+        description="{name} is the input's, {model} what enlarged it, {scale} such as 4x",
+        min_length=1,
+        max_length=120,
+        advanced=True,
+    )
+
+    @field_validator("tile")
+    @classmethod
+    def _no_tiny_tile(cls, value: int) -> int:
+        if 0 < value < 32:
+            raise ValueError("Tiles take 32 pixels or more, or 0 for an automatic size")
+        return value
+
+    @field_validator("name")
+    @classmethod
+    def _known_fields(cls, value: str) -> str:
+        rest = value
+        for known in _FIELDS:
+            rest = rest.replace(known, "")
+        if any(letter in rest for letter in "{}/\\\0"):
+            raise ValueError(f"A file name holds letters and {', '.join(_FIELDS)}, and no folders")
+        return value
