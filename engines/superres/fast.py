@@ -1,8 +1,8 @@
 """The small fidelity network that ships: one call, exact in tiles.
 
 A plain residual network at the input's resolution; what it adds is shuffled to the output's and
-laid over a linear enlargement that starts as a cubic one and is learned along. There is no
-normalisation and no pooling, so a tile with a margin of `radius` pixels gives the same pixels as
+laid over a cubic enlargement, done by a fixed convolution. There is no normalisation and no
+pooling, so a tile with a margin of `radius` pixels gives the same pixels as
 the whole picture. In UPSR's terms (CVPR 2025) it is the auxiliary regressor g.
 """
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, leaky_relu, pad, pixel_shuffle
 
-_BASE = 5  # taps of the linear enlargement
+_BASE = 5  # taps of the cubic enlargement
 _SLOPE = 0.1
 
 
@@ -56,18 +56,18 @@ class FastNet(nn.Module):
         return self.enlarged(x) + self.detail(x)
 
     def enlarged(self, x: Tensor) -> Tensor:
-        """The linear part, at the output's size."""
+        """The cubic part, at the output's size."""
         margin = _BASE // 2
         return pixel_shuffle(self.base(pad(x, (margin,) * 4, mode="replicate")), self.scale)
 
     def detail(self, x: Tensor) -> Tensor:
-        """What is added to the linear part, at the output's size."""
+        """What is added to the cubic part, at the output's size."""
         features = self.head(x)
         return pixel_shuffle(self.tail(features + self.body(features)), self.scale)
 
     @torch.no_grad()
     def _start(self) -> None:
-        """Begin at a plain cubic enlargement: the filters are read off from single points."""
+        """Read the cubic filters off from single points; start the body small."""
         points = torch.zeros(_BASE**2, 1, 2 * _BASE + 1, 2 * _BASE + 1)
         centre = _BASE
         for tap in range(_BASE**2):
@@ -82,6 +82,7 @@ class FastNet(nn.Module):
         for colour in range(3):
             self.base.weight[colour * self.scale**2 : (colour + 1) * self.scale**2, colour] = taps
         nn.init.zeros_(self.base.bias)  # type: ignore[arg-type]
+        self.base.requires_grad_(requires_grad=False)
         for module in (self.head, *self.body.modules()):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, a=_SLOPE)

@@ -49,7 +49,7 @@ class FastRecipe(Recipe):
         self.begin = begin
         self.settings = {"scale": scale, "channels": 64, "blocks": 8}
         self.config = TrainConfig(
-            rate=2e-4 if begin else 6e-4, final_rate=0.01, average=0.999, half=True
+            rate=2e-4 if begin else 5e-4, final_rate=0.01, average=0.999, clip=0.5, half=True
         )
         self._crops: Crops | None = None
 

@@ -34,7 +34,7 @@ def draw_kernel(random: np.random.Generator, blur: Blur) -> Kernel:
         lowest = np.pi / 3 if size < 13 else np.pi / 5
         return sinc(size, random.uniform(lowest, np.pi))
     kind = int(random.choice(6, p=_KINDS))
-    sigma = random.uniform(*blur.sigma, size=2)
+    sigma = [random.uniform(*blur.sigma) for _ in range(2)]
     if kind % 2 == 0:
         sigma[1] = sigma[0]
     angle = random.uniform(-np.pi, np.pi)

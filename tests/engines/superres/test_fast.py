@@ -29,9 +29,10 @@ def test_a_tile_with_a_margin_of_the_radius_is_the_whole_picture() -> None:
             ..., 2 * (r - 1) : -2 * r, 2 * r : -2 * r
         ]
     assert torch.allclose(whole, tile, rtol=0.0, atol=1e-13)
+    # and the radius is not larger than it must be
     assert not torch.allclose(
         whole, short, rtol=0.0, atol=1e-13
-    )  # the radius is not larger than it must be
+    )
 
 
 def test_a_grey_point_stays_where_it_is() -> None:
