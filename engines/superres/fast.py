@@ -2,8 +2,8 @@
 
 A plain residual network at the input's resolution; what it adds is shuffled to the output's and
 laid over a cubic enlargement, done by a fixed convolution. There is no normalisation and no
-pooling, so a tile with a margin of `radius` pixels gives the same pixels as
-the whole picture. In UPSR's terms (CVPR 2025) it is the auxiliary regressor g.
+pooling, so a tile with a margin of `radius` pixels gives the same pixels as the whole picture. In
+UPSR's terms (CVPR 2025) it is the auxiliary regressor g.
 """
 
 from __future__ import annotations
