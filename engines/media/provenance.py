@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-_NAMESPACE = "https://noise-studio.invalid/ns/1.0/"
+NAMESPACE = "https://noise-studio.invalid/ns/1.0/"
 _FOUND = re.compile(rb"<noisestudio:provenance>(.*?)</noisestudio:provenance>", re.DOTALL)
 
 
@@ -31,7 +31,7 @@ def to_xmp(provenance: Mapping[str, Any]) -> str:
         '<rdf:Description rdf:about=""'
         ' xmlns:xmp="http://ns.adobe.com/xap/1.0/"'
         ' xmlns:crs="http://ns.adobe.com/camera-raw-settings/1.0/"'
-        f' xmlns:noisestudio="{_NAMESPACE}"'
+        f' xmlns:noisestudio="{NAMESPACE}"'
         ' xmp:CreatorTool="Noise Studio"'
         ' crs:LuminanceSmoothing="0" crs:ColorNoiseReduction="0">'
         f"<noisestudio:provenance>{text}</noisestudio:provenance>"
