@@ -32,6 +32,8 @@ class ExifBlock:
 
     def __init__(self, data: bytes) -> None:
         self.data = data.removeprefix(b"Exif\0\0")
+        if self.data[:4] not in (b"II*\0", b"MM\0*"):
+            raise NoFoldersError
         self._reader = IfdReader(BytesIO(self.data))
         first = self._reader.folder(self._reader.start)
         if first is None or not first.entries:

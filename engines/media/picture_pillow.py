@@ -43,7 +43,7 @@ def opened(file: Any, formats: Sequence[str]) -> Iterator[Image.Image]:
         warnings.simplefilter("ignore")
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            image = Image.open(file, formats=formats)
+            image = Image.open(file, formats=list(formats))
         finally:
             Image.MAX_IMAGE_PIXELS = before
         with image:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -29,6 +30,8 @@ _MOST = 16 << 20  # bytes of a text or profile, unpacked
 _MOST_TEXTS = 200
 _INCH = 0.0254  # m
 _XMP = "XML:com.adobe.xmp"
+_RAW_PROFILE = "Raw profile type "
+_NOT_TEXTS = (_RAW_PROFILE, "exif:", "tiff:")  # ImageMagick's ways to keep EXIF and the like
 
 
 @dataclass
@@ -56,7 +59,7 @@ def open_png(path: Path) -> Source:
         UserError: the file ends early or is damaged.
     """
     head = read_png_head(path)
-    exif, orientation = block_of(head.exif)
+    exif, orientation = block_of(head.exif or _profile(head.texts, "exif", "APP1"))
     facts = PictureFacts(
         name=path.name,
         format="png",
@@ -68,9 +71,10 @@ def open_png(path: Path) -> Source:
         icc=head.icc,
         exif=exif,
         xmp=None if head.xmp is None else upright(head.xmp),
+        iptc=_profile(head.texts, "iptc"),
         dpi=head.dpi,
         frames=head.frames,
-        texts=tuple(head.texts),
+        texts=tuple(text for text in head.texts if not text[0].startswith(_NOT_TEXTS)),
         colour_chunks=tuple(head.colour_chunks),
     )
     sixteen = head.bits == 16
@@ -119,14 +123,14 @@ def _load_sixteen(path: Path, head: PngHead) -> NDArray[np.uint16]:
     """(height, width, 1 to 4) uint16: grey or RGB, then alpha where there is one."""
     data = np.fromfile(path, dtype=np.uint8)
     for name, chunk in _chunks(data):
-        if name == b"IDAT" and zlib.crc32(chunk[:-4], zlib.crc32(name)) != int.from_bytes(
+        if name == b"IDAT" and zlib.crc32(chunk[:-4].data, zlib.crc32(name)) != int.from_bytes(
             chunk[-4:].tobytes(), "big"
         ):
             raise damaged(path.name)
     found = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     if found is None or found.dtype != np.uint16 or found.shape[:2] != (head.height, head.width):
         raise damaged(path.name)
-    whole = found.reshape(head.height, head.width, -1)
+    whole: NDArray[Any] = found.reshape(head.height, head.width, -1)
     if head.colour == 4:  # comes as BGRA of equal colours
         return np.ascontiguousarray(whole[:, :, 2:])
     if head.colour != 0:
@@ -136,6 +140,17 @@ def _load_sixteen(path: Path, head: PngHead) -> NDArray[np.uint16]:
     clear = int.from_bytes(head.transparent[:2], "big")
     alpha = np.where(whole[:, :, :1] == clear, np.uint16(0), np.uint16(65535))
     return np.concatenate((whole[:, :, :1], alpha), axis=2)
+
+
+def _profile(texts: Sequence[tuple[str, str]], *names: str) -> bytes | None:
+    """What ImageMagick and ExifTool keep in a text: name, length, and the bytes in hexadecimal."""
+    for keyword, text in texts:
+        if keyword.removeprefix(_RAW_PROFILE) in names and keyword.startswith(_RAW_PROFILE):
+            try:
+                return bytes.fromhex("".join(text.split()[2:])) or None
+            except ValueError:
+                return None
+    return None
 
 
 def _chunks(data: NDArray[np.uint8]) -> Iterator[tuple[bytes, NDArray[np.uint8]]]:

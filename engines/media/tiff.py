@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,61 @@ from engines.media.ifd import Entry, append, append_ifd
 from engines.media.provenance import to_xmp
 
 _ROWS = 128
+_STRIP_BYTES = 4 << 20  # about, for pictures so wide that fewer rows do
 _LEVEL = 3  # of deflate; 6 takes twice as long for two hundredths of the size
+
+
+@dataclass(frozen=True)
+class Strips:
+    """Where the strips of a picture were written: what its folder says of them."""
+
+    rows: int
+    places: Sequence[int]
+    sizes: Sequence[int]
+
+    def entries(self, kind: int = 4) -> list[Entry]:
+        """Entries of the folder; places and sizes as numbers of TIFF type `kind`."""
+        return [
+            (259, 3, (8,)), (273, kind, self.places), (278, 4, (self.rows,)),
+            (279, kind, self.sizes), (317, 3, (2,)),
+        ]  # fmt: skip
+
+
+def append_strips(
+    file: BinaryIO,
+    pixels: NDArray[Any],
+    alpha: NDArray[Any] | None = None,
+    *,
+    order: Literal["<", ">"] = "<",
+    check: Callable[[], None] | None = None,
+) -> Strips:
+    """Write a picture as deflated strips, each sample less its left neighbour's.
+
+    Args:
+        file: where to append.
+        pixels: (height, width, n) uint8 or uint16; may be mapped from a file larger than memory.
+        alpha: (height, width) of the same dtype, written as the last sample.
+        order: byte order of the TIFF, "<" or ">".
+        check: called before every strip.
+    """
+    height, width = pixels.shape[:2]
+    samples = pixels.shape[2] + (alpha is not None)
+    rows = min(max(_STRIP_BYTES // (width * samples * pixels.itemsize), 1), _ROWS)
+    places: list[int] = []
+    sizes: list[int] = []
+    for top in range(0, height, rows):
+        if check is not None:
+            check()
+        strip = np.empty((min(rows, height - top), width, samples), dtype=pixels.dtype)
+        strip[:, :, : pixels.shape[2]] = pixels[top : top + rows]
+        if alpha is not None:
+            strip[:, :, -1] = alpha[top : top + rows]
+        differences = strip.copy()
+        differences[:, 1:] -= strip[:, :-1]
+        data = zlib.compress(differences.astype(pixels.dtype.newbyteorder(order)).data, _LEVEL)
+        places.append(append(file, data))
+        sizes.append(len(data))
+    return Strips(rows, places, sizes)
 
 
 def write_tiff(
@@ -41,20 +96,11 @@ def write_tiff(
     height, width = rgb.shape[:2]
     with path.open("wb") as file:
         file.write(b"II*\0\0\0\0\0")
-        places: list[int] = []
-        sizes: list[int] = []
-        for top in range(0, height, _ROWS):
-            strip = rgb[top : top + _ROWS].astype("<u2")
-            # Horizontal prediction: every sample less its left neighbour's of the same colour.
-            strip[:, 1:] -= rgb[top : top + _ROWS, :-1]
-            data = zlib.compress(strip.tobytes(), _LEVEL)
-            places.append(append(file, data))
-            sizes.append(len(data))
+        strips = append_strips(file, rgb)
         entries: list[Entry] = [
             (254, 4, (0,)), (256, 4, (width,)), (257, 4, (height,)), (258, 3, (16, 16, 16)),
-            (259, 3, (8,)), (262, 3, (2,)), (273, 4, places), (277, 3, (3,)), (278, 4, (_ROWS,)),
-            (279, 4, sizes), (282, 5, ((300, 1),)), (283, 5, ((300, 1),)), (284, 3, (1,)),
-            (296, 3, (2,)), (317, 3, (2,)), (339, 3, (1, 1, 1)),
+            (262, 3, (2,)), (277, 3, (3,)), (282, 5, ((300, 1),)), (283, 5, ((300, 1),)),
+            (284, 3, (1,)), (296, 3, (2,)), (339, 3, (1, 1, 1)), *strips.entries(),
             (700, 1, to_xmp(provenance).encode("utf-8")), (34675, 7, profile),
             (34665, 4, (append_ifd(file, srgb_entries(exif)),)),
             *camera_entries(exif, orientation=1),
