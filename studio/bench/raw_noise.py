@@ -22,7 +22,8 @@ from engines.raw.yond.arch import GuidedResUnet
 from engines.raw.yond.denoise import denoise
 from engines.raw.yond.params import YondParams
 from kernels.bayer import pack
-from studio.bench.raw_quality import CONDITIONS, CROP, SCALE, QuietJob, add_noise, clean_sheet
+from studio.bench.job import BenchJob
+from studio.bench.raw_quality import CONDITIONS, CROP, SCALE, add_noise, clean_sheet
 
 TITLE = "Gain and read noise, blindly"
 _WINDOW, _INNER, _BINS = 29, 19, 1000
@@ -32,7 +33,7 @@ Array = NDArray[np.float32]
 
 def run() -> list[dict[str, Any]]:
     """One row a condition and method: median and worst errors over the scenes, per cent."""
-    job = QuietJob()
+    job = BenchJob()
     network = job.load("yond-snrnet-small").network
     assert isinstance(network, GuidedResUnet)
     sheet = clean_sheet()

@@ -24,9 +24,9 @@ from engines.raw.unprocess import decode_srgb
 from engines.raw.yond.arch import GuidedResUnet
 from engines.raw.yond.denoise import denoise, keep_clipped
 from engines.raw.yond.params import YondParams
-from engines.weights import bundled, load
 from kernels.anscombe import forward, unbiased_inverse
 from kernels.bayer import pack, unpack
+from studio.bench.job import BenchJob
 
 TITLE = "raw.yond against wavelet shrinkage that knows the noise"
 PHOTOS = Path(__file__).resolve().parents[2] / "tests" / "data" / "photos"
@@ -43,30 +43,6 @@ SCALE = WHITE - BLACK
 CROP = 256
 _NEUTRAL = np.array([0.48, 1.0, 0.62], dtype=np.float32)  # a daylight camera's grey
 _EXPOSURE = 0.7
-
-
-class QuietJob:
-    """A `Job` for calling an engine's parts from a script: CPU, no progress, never cancelled."""
-
-    device = "cpu"
-    workspace = Path()
-
-    def progress(self, done: float, total: float, text: str) -> None:
-        """Nothing to show."""
-
-    def check_cancelled(self) -> None:
-        """Never cancelled."""
-
-    def resumable(self, key: str) -> Path:
-        """The workspace: nothing is gone on with."""
-        return self.workspace
-
-    def log(self, text: str) -> None:
-        """Nothing to keep."""
-
-    def load(self, model_id: str) -> Any:
-        """Bundled weights only."""
-        return load(next(file for file in bundled() if file.id == model_id), self.device)
 
 
 def clean_sheet() -> NDArray[np.float32]:
@@ -133,7 +109,7 @@ def score(clean: NDArray[np.float32], found: NDArray[np.float32]) -> tuple[float
 
 def run(weights: str = "yond-snrnet-small") -> list[dict[str, Any]]:
     """One row a condition and method: psnr, ssim, and K and sigma where they were measured."""
-    job = QuietJob()
+    job = BenchJob()
     network = job.load(weights).network
     assert isinstance(network, GuidedResUnet)
     clean = clean_sheet()

@@ -20,10 +20,11 @@ import soundfile
 import soxr
 
 from engines.speech.params import StormParams
+from studio.bench.job import BenchJob
 from studio.bench.speech import packages
 from studio.bench.voices import sets
 from studio.bench.voices.measures import RATE, Wave, mean, si_sdr
-from studio.bench.voices.ours import BenchJob, engine
+from studio.bench.voices.ours import engine
 from studio.config import Settings
 from studio.jobs.service import LOCAL, Studio
 

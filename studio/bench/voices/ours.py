@@ -11,48 +11,9 @@ import numpy as np
 import soundfile
 
 from engines import registry
-from engines.base import UserError
+from studio.bench.job import BenchJob
 from studio.bench.voices.measures import RATE, Wave
 from studio.bench.voices.peers import Enhance
-
-
-class BenchJob:
-    """A `Job` in this process: bundled weights kept loaded, no progress, never cancelled."""
-
-    def __init__(self, workspace: Path, device: str = "cpu") -> None:
-        self.workspace = workspace
-        self.device = device
-
-    def progress(self, done: float, total: float, text: str) -> None:
-        """Nothing to show."""
-
-    def check_cancelled(self) -> None:
-        """Never cancelled."""
-
-    def resumable(self, key: str) -> Path:
-        """The workspace: nothing is gone on with."""
-        return self.workspace
-
-    def log(self, text: str) -> None:
-        """Nothing to keep."""
-
-    def load(self, model_id: str) -> Any:
-        """Bundled weights, loaded once.
-
-        Raises:
-            UserError: there are none of that id.
-        """
-        from engines import weights  # and torch with it, which would count as the peers' memory
-
-        if model_id not in _loaded:
-            file = next((file for file in weights.bundled() if file.id == model_id), None)
-            if file is None:
-                raise UserError(f"The weights {model_id} do not come with the studio")
-            _loaded[model_id] = weights.load(file, self.device)
-        return _loaded[model_id]
-
-
-_loaded: dict[str, Any] = {}
 
 
 def engine(engine_id: str, **params: Any) -> Callable[[], Enhance]:

@@ -16,7 +16,7 @@ from engines.speech.field import NoiseField
 from engines.speech.model import Cut, Sample, SpectralModel, Transform
 from engines.speech.progress import Meter
 from kernels.stft import Stft
-from studio.bench.raw_quality import QuietJob
+from studio.bench.job import BenchJob
 
 HOP = 256
 
@@ -83,4 +83,4 @@ def blocks(sound: Sound, size: int = 5000) -> Iterator[Sound]:
 
 def meter() -> Meter:
     """Counts, and never cancels."""
-    return Meter(QuietJob(), 0, 100, "testing")
+    return Meter(BenchJob(), 0, 100, "testing")

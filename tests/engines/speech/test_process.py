@@ -21,7 +21,7 @@ from engines.speech.engine import StormEngine
 from engines.speech.params import StormParams
 from engines.speech.small import SmallStorm
 from engines.weights import LoadedModel, ModelFile
-from studio.bench.raw_quality import QuietJob
+from studio.bench.job import BenchJob
 from tests.engines.media.make_sound import video
 from tests.engines.speech.make_sound import hiss, voice
 
@@ -42,7 +42,7 @@ def network(gain: float = 0.0, refiner: bool = True) -> SmallStorm:
     return made
 
 
-class StudioJob(QuietJob):
+class StudioJob(BenchJob):
     """A job with a workspace and chosen networks; asks for a stop at the n-th question."""
 
     def __init__(self, folder: Path, made: SmallStorm, stop_at: int = 10**9) -> None:

@@ -16,12 +16,13 @@ from engines.raw.yond.arch import GuidedResUnet
 from engines.raw.yond.denoise import denoise, keep_clipped, put_back
 from engines.raw.yond.params import YondParams
 from kernels.bayer import pack
-from studio.bench.raw_quality import SCALE, QuietJob, add_noise, clean_sheet
+from studio.bench.job import BenchJob
+from studio.bench.raw_quality import SCALE, add_noise, clean_sheet
 
 GAIN, SIGMA = 6.12, 7.116
 
 
-class CountingJob(QuietJob):
+class CountingJob(BenchJob):
     """Notes progress, and asks for a stop at the n-th question."""
 
     def __init__(self, stop_at: int = 10**9) -> None:

@@ -17,14 +17,14 @@ from engines.base import Result, UserError
 from engines.media.provenance import from_file
 from engines.raw.yond.engine import YondEngine
 from engines.raw.yond.params import YondParams
-from studio.bench.raw_quality import QuietJob
+from studio.bench.job import BenchJob
 from tests.engines.media.make_raw import flat_patches, write_dng
 
 RAW = Path(__file__).parents[3] / "data" / "raw"
 PROMISED = ("K", "sigma", "confidence", "passes", "megapixels_per_second")
 
 
-class FolderJob(QuietJob):
+class FolderJob(BenchJob):
     """A job with a workspace."""
 
     def __init__(self, folder: Path) -> None:
