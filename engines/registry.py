@@ -15,6 +15,7 @@ _BUILT_IN: dict[str, str] = {
     "raw.yond": "engines.raw.yond.engine:YondEngine",
     "speech.storm": "engines.speech.engine:StormEngine",
     "speech.sgmse": "engines.speech.engine:SgmseEngine",
+    "superres.classical": "engines.superres.engine:ClassicalEngine",
     "quantize.awq": "engines.quantize.engine:AwqEngine",
     "quantize.gptq": "engines.quantize.engine:GptqEngine",
     "quantize.adadim": "engines.quantize.engine:AdadimEngine",
@@ -27,6 +28,7 @@ _BUILT_IN: dict[str, str] = {
 }
 _ASIDE: dict[str, str] = {  # what a tab asks beside its results: in no list, in no history
     "quantize.ask": "engines.quantize.ask:AskEngine",
+    "superres.preview": "engines.superres.preview:PreviewEngine",
 }
 _added: dict[str, str] = {}
 

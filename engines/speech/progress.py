@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import perf_counter
 
 from engines.base import Job
+from engines.progress import duration
 
 _SURE = 3.0  # seconds of work after which a rate is known
 
@@ -45,13 +46,3 @@ class Meter:
             left = f", {duration(taken * (1.0 - share) / share)} left"
         done = self._begin + (self._end - self._begin) * share
         self._job.progress(done, 100, f"{self._doing}, {100 * share:.0f} %{left}")
-
-
-def duration(seconds: float) -> str:
-    """About how long: "40 s", "12 min", "2 h 10 min"."""
-    if seconds < 60.0:
-        return f"{max(round(seconds), 1)} s"
-    minutes = round(seconds / 60.0)
-    if minutes < 60:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60:02d} min"

@@ -13,6 +13,7 @@ from typing import Protocol
 from torch import Tensor
 
 from engines.base import Figure
+from engines.superres.resample import Kind
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,9 @@ class Method:
     Attributes:
         name: for the file's name, lower-case letters, digits and hyphens: "upsr-fast".
         stages: one after the other; the product of their factors is what was asked for, or more,
-            and the rest is done by a filter.
+            and the rest is done by a filter. Without any the filter does all.
         models: ids of the weights used -> their sha256.
+        filter: what brings the last stage's picture to the size asked for.
         generative: it invents; its colours are then held to the input's unless told otherwise.
         notes: plain sentences for the person.
         figures: called after the last tile with the workspace and the stem that every file's name
@@ -102,6 +104,7 @@ class Method:
     name: str
     stages: Sequence[Upscaler]
     models: Mapping[str, str] = field(default_factory=dict)
+    filter: Kind = "lanczos"
     generative: bool = False
     notes: tuple[str, ...] = ()
     figures: Callable[[Path, str], Sequence[Figure]] = _no_figures

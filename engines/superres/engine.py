@@ -1,0 +1,59 @@
+"""The super-resolution engines as the studio sees them; all go through `process.enlarge`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from engines.base import Job, MediaKind, Params, Result, UserError
+from engines.media.picture import PICTURE_SUFFIXES
+from engines.superres.classical import ClassicalParams
+
+if TYPE_CHECKING:
+    from engines.superres.upscaler import Make
+
+
+class _SuperresEngine:
+    """What all share; the protocol is `engines.base.Engine`."""
+
+    id: ClassVar[str]
+    title: ClassVar[str]
+    tab: ClassVar[str] = "Super-resolution"
+    accepts: ClassVar[tuple[MediaKind, ...]] = ("image",)
+    suffixes: ClassVar[tuple[str, ...]] = PICTURE_SUFFIXES
+    version: ClassVar[str] = "1"
+
+    def run(
+        self, inputs: Sequence[Path], params: Any, job: Job, origin: tuple[int, int] = (0, 0)
+    ) -> Result:
+        """Enlarge one picture; see `engines.base.Engine.run`.
+
+        `origin` is the place (y, x) of its first pixel in a larger picture that it was cut from.
+        """
+        # The page lists engines without ever loading torch.
+        from engines.superres.process import enlarge
+
+        if len(inputs) != 1:
+            raise UserError(f"{self.title} takes one picture at a time")
+        return enlarge(
+            inputs[0], params, job, self._make(params, job), self.id, self.version, origin
+        )
+
+    def _make(self, params: Any, job: Job) -> Make:
+        raise NotImplementedError
+
+
+class ClassicalEngine(_SuperresEngine):
+    """Filters without a network."""
+
+    id: ClassVar[str] = "superres.classical"
+    title: ClassVar[str] = "Lanczos and bicubic"
+    summary: ClassVar[str] = "Enlarges by a filter, without a network: the baseline, at once"
+    Params: ClassVar[type[Params]] = ClassicalParams
+
+    def _make(self, params: Any, job: Job) -> Make:
+        from engines.superres.classical import choose
+
+        return partial(choose, params)
