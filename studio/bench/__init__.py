@@ -15,6 +15,7 @@ BENCHES: dict[str, str] = {
     "raw-quality": "studio.bench.raw_quality",
     "raw-speed": "studio.bench.raw_speed",
     "speech": "studio.bench.speech",
+    "superres": "studio.bench.superres",
     "speech-steps": "studio.bench.speech_steps",
     "speech-long": "studio.bench.speech_long",
     "quantize": "studio.bench.quantize",
