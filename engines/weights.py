@@ -39,6 +39,9 @@ _NETWORKS: dict[str, str] = {
     "speech.storm/ncsnpp": "engines.speech.checkpoint:STORM",
     "speech.storm/score": "engines.speech.checkpoint:STORM_SCORE",
     "speech.storm/denoiser": "engines.speech.checkpoint:STORM_DENOISER",
+    "superres.upsr/fast": "engines.superres.fast_checkpoint:SPEC",
+    "superres.upsr/unet": "engines.superres.upsr.checkpoint:UNET",
+    "superres.ediffsr/net": "engines.superres.ediffsr.checkpoint:SPEC",
 }
 _WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "net", "model", "netG")
 

@@ -20,6 +20,8 @@ _RECIPES: dict[str, str] = {
     "sgmse-small": "engines.speech.train_bridge:sgmse",
     "sgmse-ncsnpp": "engines.speech.train_ncsnpp:bridged",
     "sgmse-plus": "engines.speech.train_ncsnpp:plus",
+    "upsr-small": "engines.superres.upsr.train:small",
+    "ediffsr-small": "engines.superres.ediffsr.train:small",
     "lm-small": "engines.quantize.train:small",
     "fast-x2": "engines.superres.train:fast_x2",
     "fast-x4": "engines.superres.train:fast_x4",

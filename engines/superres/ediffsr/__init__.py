@@ -1,0 +1,1 @@
+"""EDiffSR: a mean-reverting diffusion for pictures of the earth (TGRS 2024)."""

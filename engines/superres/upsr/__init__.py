@@ -1,0 +1,1 @@
+"""UPSR: uncertainty-guided perturbation for super-resolution (CVPR 2025)."""
