@@ -15,6 +15,7 @@ _BUILT_IN: dict[str, str] = {
     "raw.yond": "engines.raw.yond.engine:YondEngine",
     "speech.storm": "engines.speech.engine:StormEngine",
     "speech.sgmse": "engines.speech.engine:SgmseEngine",
+    "superres.upsr": "engines.superres.engine:UpsrEngine",
     "superres.classical": "engines.superres.engine:ClassicalEngine",
     "quantize.awq": "engines.quantize.engine:AwqEngine",
     "quantize.gptq": "engines.quantize.engine:GptqEngine",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from engines.base import option
 from engines.superres.params import SuperresParams
-from engines.superres.upscaler import Method, Steps
+
+if TYPE_CHECKING:
+    from engines.superres.upscaler import Method, Steps
 
 
 class ClassicalParams(SuperresParams):
@@ -21,4 +23,6 @@ class ClassicalParams(SuperresParams):
 
 def choose(params: ClassicalParams, _factor: float, _steps: Steps) -> Method:
     """No network; the filter does it at once."""
+    from engines.superres.upscaler import Method
+
     return Method(params.method, (), filter=params.method)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from engines.base import Job, MediaKind, Params, Result, UserError
 from engines.media.picture import PICTURE_SUFFIXES
 from engines.superres.classical import ClassicalParams
+from engines.superres.ediffsr.params import EdiffsrParams
+from engines.superres.upsr.params import UpsrParams
 
 if TYPE_CHECKING:
     from engines.superres.upscaler import Make
@@ -57,3 +59,33 @@ class ClassicalEngine(_SuperresEngine):
         from engines.superres.classical import choose
 
         return partial(choose, params)
+
+
+class UpsrEngine(_SuperresEngine):
+    """UPSR: a faithful estimate, and a diffusion that starts from it."""
+
+    id: ClassVar[str] = "superres.upsr"
+    title: ClassVar[str] = "UPSR"
+    summary: ClassVar[str] = (
+        "Enlarges photographs: a faithful estimate, or detail drawn by diffusion"
+    )
+    Params: ClassVar[type[Params]] = UpsrParams
+
+    def _make(self, params: Any, job: Job) -> Make:
+        from engines.superres.upsr.choose import choose
+
+        return partial(choose, params, job)
+
+
+class EdiffsrEngine(_SuperresEngine):
+    """EDiffSR: a diffusion whose mean reverts to the plain enlargement."""
+
+    id: ClassVar[str] = "superres.ediffsr"
+    title: ClassVar[str] = "EDiffSR"
+    summary: ClassVar[str] = "Draws detail in aerial pictures by diffusion; slow without a GPU"
+    Params: ClassVar[type[Params]] = EdiffsrParams
+
+    def _make(self, params: Any, job: Job) -> Make:
+        from engines.superres.ediffsr.choose import choose
+
+        return partial(choose, params, job)

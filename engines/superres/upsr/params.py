@@ -1,0 +1,48 @@
+"""Parameters of `superres.upsr`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from engines.base import option
+from engines.superres.params import SuperresParams
+
+
+class UpsrParams(SuperresParams):
+    """Fast is one call of the regressor; Sharp lets the diffusion draw on what that found."""
+
+    mode: Literal["fast", "sharp"] = option(
+        "fast",
+        title="Mode",
+        description="Fast is the faithful estimate, Sharp draws detail on it by diffusion",
+    )
+    source: Literal["photo", "clean"] = option(
+        "photo",
+        title="Picture",
+        description="Photo takes noise and JPEG traces out, clean keeps every pixel of a sharp "
+        "original",
+    )
+    steps: int | None = option(
+        None,
+        title="Steps",
+        description="Of the diffusion in Sharp; empty is the authors' 5, 1 is quickest",
+        ge=1,
+        le=20,
+        advanced=True,
+    )
+    weights: str = option(
+        "upsr-small",
+        title="Weights of the diffusion",
+        description="The bundled small network, or the authors' that you added under Models",
+        models="superres.upsr/unet",
+        max_length=120,
+        advanced=True,
+    )
+    regressor: str = option(
+        "",
+        title="Weights of the estimate",
+        description="Empty goes by mode, picture and scale; or one that you added under Models",
+        models="superres.upsr",
+        max_length=120,
+        advanced=True,
+    )
