@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from io import BytesIO
+from typing import Literal
 
 from engines.media.ifd import Entry, Folder, IfdReader, NoFoldersError, append_ifd
 
@@ -39,7 +40,7 @@ class ExifBlock:
         if first is None or not first.entries:
             raise NoFoldersError
         self.first: Folder = first
-        self.order = self._reader.order
+        self.order: Literal["<", ">"] = self._reader.order
 
     @property
     def exif(self) -> Folder | None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,11 @@ from PIL import Image, ImageCms
 from engines.base import UserError
 from engines.media.develop import srgb_profile
 from engines.media.picture_exif import block_of
-from engines.media.picture_facts import PictureFacts, PictureFormat, Source
+from engines.media.picture_facts import PictureFacts, PictureFormat, Source, ends_early
 from engines.media.picture_xmp import upright
 
 _FORMATS: dict[PictureFormat, tuple[str, ...]] = {
-    "jpeg": ("JPEG", "MPO"),
+    "jpeg": ("JPEG",),
     "webp": ("WEBP",),
     "bmp": ("BMP", "DIB"),
     "gif": ("GIF",),
@@ -34,7 +34,7 @@ _LOCK = Lock()
 
 
 @contextmanager
-def opened(file: Any, formats: Sequence[str]) -> Iterator[Image.Image]:
+def opened(file: Path | BinaryIO, formats: Sequence[str]) -> Iterator[Image.Image]:
     """A picture of one of these formats, without Pillow's warnings and its own limit of size.
 
     Both are switches of the whole process, so one picture is opened at a time.
@@ -58,6 +58,8 @@ def open_other(path: Path, form: PictureFormat) -> Source:
     """
     if form == "heic":
         _add_heic(path)
+    elif form == "webp" and _riff_size(path) > path.stat().st_size:
+        raise ends_early(path.name)
     formats = _FORMATS[form]
     with opened(path, formats) as image:
         info = dict(image.info)
@@ -90,13 +92,15 @@ def open_other(path: Path, form: PictureFormat) -> Source:
     return Source(facts, orientation, tuple(notes), lambda: load_eight(path, formats, facts))
 
 
-def load_eight(path: Path, formats: Sequence[str], facts: PictureFacts) -> NDArray[np.uint8]:
+def load_eight(
+    file: Path | BinaryIO, formats: Sequence[str], facts: PictureFacts
+) -> NDArray[np.uint8]:
     """Decode the first frame.
 
     Returns:
         (height, width, n) uint8: the channels that `facts` tells, then alpha if it tells one.
     """
-    with opened(path, formats) as image:
+    with opened(file, formats) as image:
         image.load()
         if image.mode == "CMYK":
             image = cmyk_to_rgb(image, image.info.get("icc_profile"))
@@ -151,6 +155,12 @@ def _dpi(info: dict[Any, Any]) -> tuple[float, float] | None:
         return None
     across, down = float(found[0]), float(found[1])
     return (across, down) if 1 <= across < 1e5 and 1 <= down < 1e5 else None
+
+
+def _riff_size(path: Path) -> int:
+    """Bytes that the file should have by its head."""
+    with path.open("rb") as file:
+        return 8 + int.from_bytes(file.read(8)[4:], "little")
 
 
 def _more_than_eight(path: Path) -> bool:

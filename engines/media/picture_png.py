@@ -1,15 +1,16 @@
 """PNG: its chunks checked and read, and the pixels of 16-bit ones, which Pillow would cut to 8.
 
-Chunks after PNG, third edition (W3C). OpenCV decodes 16 bits; it is only given files whose chunks
-are whole, since it says nothing of others.
+Chunks after PNG, third edition (W3C). OpenCV decodes 16 bits; it is only given whole chunks,
+since it says nothing of others.
 """
 
 from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.media.picture_exif import block_of
-from engines.media.picture_facts import PictureFacts, Source, damaged, ends_early
+from engines.media.picture_facts import PictureFacts, Pixels, Source, damaged, ends_early
 from engines.media.picture_pillow import load_eight
 from engines.media.picture_xmp import upright
 
@@ -77,13 +78,13 @@ def open_png(path: Path) -> Source:
         texts=tuple(text for text in head.texts if not text[0].startswith(_NOT_TEXTS)),
         colour_chunks=tuple(head.colour_chunks),
     )
-    sixteen = head.bits == 16
-    return Source(
-        facts,
-        orientation,
-        (),
-        lambda: _load_sixteen(path, head) if sixteen else load_eight(path, ("PNG",), facts),
-    )
+
+    def load() -> Pixels:
+        if head.bits == 16:
+            return _load_sixteen(path, head)
+        return load_eight(BytesIO(_bare(path)), ("PNG",), facts)
+
+    return Source(facts, orientation, (), load)
 
 
 def read_png_head(path: Path) -> PngHead:
@@ -119,15 +120,28 @@ def read_png_head(path: Path) -> PngHead:
     return head
 
 
+def _bare(path: Path) -> bytes:
+    """The PNG with its pixels alone: decoders stumble over texts that are damaged or long."""
+    data = path.read_bytes()
+    parts = [data[:8]]
+    at = 8
+    while at + 8 <= len(data):
+        size, name = struct.unpack_from(">I4s", data, at)
+        end = at + 12 + size
+        if name in _CRITICAL:
+            parts.append(data[at:end])
+            body = memoryview(data)[at + 4 : end - 4]
+            if zlib.crc32(body) != int.from_bytes(data[end - 4 : end], "big"):
+                raise damaged(path.name)
+        if name == b"IEND":
+            break
+        at = end
+    return b"".join(parts)
+
+
 def _load_sixteen(path: Path, head: PngHead) -> NDArray[np.uint16]:
     """(height, width, 1 to 4) uint16: grey or RGB, then alpha where there is one."""
-    data = np.fromfile(path, dtype=np.uint8)
-    for name, chunk in _chunks(data):
-        if name == b"IDAT" and zlib.crc32(chunk[:-4].data, zlib.crc32(name)) != int.from_bytes(
-            chunk[-4:].tobytes(), "big"
-        ):
-            raise damaged(path.name)
-    found = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    found = cv2.imdecode(np.frombuffer(_bare(path), np.uint8), cv2.IMREAD_UNCHANGED)
     if found is None or found.dtype != np.uint16 or found.shape[:2] != (head.height, head.width):
         raise damaged(path.name)
     whole: NDArray[Any] = found.reshape(head.height, head.width, -1)
@@ -153,15 +167,6 @@ def _profile(texts: Sequence[tuple[str, str]], *names: str) -> bytes | None:
     return None
 
 
-def _chunks(data: NDArray[np.uint8]) -> Iterator[tuple[bytes, NDArray[np.uint8]]]:
-    """Name and data, checksum included, of every chunk of a whole file."""
-    at = 8
-    while at + 8 <= len(data):
-        size, name = struct.unpack(">I4s", data[at : at + 8].tobytes())
-        yield name, data[at + 8 : at + 12 + size]
-        at += 12 + size
-
-
 def _take(head: PngHead, name: bytes, data: bytes) -> None:
     if name == b"IHDR" and len(data) == 13:
         head.width, head.height, head.bits, head.colour = struct.unpack(">IIBB", data[:10])
@@ -174,7 +179,7 @@ def _take(head: PngHead, name: bytes, data: bytes) -> None:
     elif name == b"pHYs" and len(data) == 9:
         across, down, unit = struct.unpack(">IIB", data)
         if unit == 1 and across and down:
-            head.dpi = (across * _INCH, down * _INCH)
+            head.dpi = (_whole(across * _INCH), _whole(down * _INCH))
     elif name == b"acTL" and len(data) == 8:
         head.frames = max(struct.unpack(">I", data[:4])[0], 1)
     elif name in COLOUR_CHUNKS:
@@ -185,6 +190,11 @@ def _take(head: PngHead, name: bytes, data: bytes) -> None:
             head.xmp = text.encode("utf-8")
         elif keyword and text:
             head.texts.append((keyword, text))
+
+
+def _whole(dpi: float) -> float:
+    """Whole where it was, before it was rounded to pixels a metre."""
+    return float(round(dpi)) if abs(dpi - round(dpi)) <= _INCH / 2 else dpi
 
 
 def _text(name: bytes, data: bytes) -> tuple[str, str]:

@@ -247,6 +247,7 @@ def _by_pillow(path: Path, first: Folder, facts: PictureFacts, notes: list[str])
         height=facts.width if turned else facts.height,
         channels=1 if colours == 1 and photometric != _PALETTE else 3,
         has_alpha=samples == colours + 1,
+        dpi=facts.dpi and facts.dpi[:: -1 if turned else 1],
     )
     return Source(facts, 1, tuple(notes), lambda: load_eight(path, ("TIFF",), facts))
 

@@ -44,7 +44,7 @@ def write_tiff_picture(
     samples = channels + (alpha is not None)
     big = pixels.itemsize * samples * width * height > CLASSIC_LIMIT
     block = None if facts.exif is None else ExifBlock(facts.exif)
-    order = "<" if block is None or big else block.order
+    order: Literal["<", ">"] = "<" if block is None or big else block.order
     file.write(_head(block, order, big))
     strips = append_strips(file, pixels, alpha, order=order, check=check)
     colours = 3 if facts.rgb and channels >= 3 else 1

@@ -42,7 +42,8 @@ def format_for(facts: PictureFacts, asked: Literal["same"] | WriteFormat) -> Wri
     """The format to write: what was asked for, or the input's; PNG for what is not written here."""
     if asked != "same":
         return asked
-    return next((form for form in SUFFIX if form == facts.format), "png")
+    same: dict[str, WriteFormat] = {form: form for form in SUFFIX}
+    return same.get(facts.format, "png")
 
 
 def check_size(form: WriteFormat, height: int, width: int, channels: int, name: str) -> None:
