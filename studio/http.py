@@ -35,6 +35,8 @@ from studio.archive import Member, zip_stream
 from studio.asking import Asking
 from studio.inbox import Inbox
 from studio.jobs.views import NotFound
+from studio.overview import Overviews
+from studio.preview import Previews
 from studio.workspace import printable
 
 if TYPE_CHECKING:
@@ -69,6 +71,10 @@ _POLICY = (
     "font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
     "object-src 'none'; base-uri 'self'; form-action 'self'"
 )
+_SHORTLY = {  # what stands for a chosen file, as long as the page is open
+    "Cache-Control": "private, max-age=3600",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+}
 _FRAMES = "; frame-ancestors 'self' https://huggingface.co https://*.hf.space"
 
 
@@ -204,6 +210,8 @@ class StudioRoutes:
         self._boot = boot
         self._inbox = Inbox(studio.settings.uploads)
         self._asking = Asking(studio)
+        self._previews = Previews(studio)
+        self._overviews = Overviews()
 
     def routes(self) -> list[BaseRoute]:
         """Routes to be put before Gradio's."""
@@ -215,6 +223,11 @@ class StudioRoutes:
             Route("/studio/ask/{job}", self.ask, methods=["POST"]),
             Route("/studio/answer/{asked}", self.answer, methods=["GET"]),
             Route("/studio/answer/{asked}/stop", self.stop, methods=["POST"]),
+            Route("/studio/overview/{session}/{tab}/{key}", self.overview, methods=["GET"]),
+            Route("/studio/region/{session}/{tab}/{key}", self.enlarge, methods=["POST"]),
+            Route("/studio/region/{asked}", self.region, methods=["GET"]),
+            Route("/studio/region/{asked}/stop", self.stop_region, methods=["POST"]),
+            Route("/studio/region/{asked}/{name}", self.region_file, methods=["GET"]),
             *(
                 Mount(f"/studio/assets/{room}", StaticFiles(directory=ASSETS / room))
                 for room in ("js", "css", "icons")
@@ -328,6 +341,61 @@ class StudioRoutes:
         try:
             owner = self._visitors.of_request(request)
             await run_in_threadpool(self._asking.stop, owner, request.path_params["asked"])
+        except UserError:
+            return _missing()
+        return JSONResponse({})
+
+    async def overview(self, request: Request) -> Response:
+        """A picture that the visitor has chosen and not yet run, as a JPEG of moderate size."""
+        try:
+            owner = self._visitors.of_request(request)
+            path = await run_in_threadpool(self._previews.picture, owner, **request.path_params)
+            made, kind = await run_in_threadpool(self._overviews.image, path)
+        except NotFound:
+            return _missing()
+        except UserError as error:
+            return PlainTextResponse(str(error), status_code=422)
+        return Response(made, media_type=kind, headers=_SHORTLY)
+
+    async def enlarge(self, request: Request) -> Response:
+        """Have a region of a chosen picture enlarged; the body is JSON, see `Previews.ask`."""
+        try:
+            owner = self._visitors.of_request(request)
+            wanted = await _json(request)
+            asked = await run_in_threadpool(
+                self._previews.ask, owner, wanted=wanted, **request.path_params
+            )
+        except NotFound:
+            return _missing()
+        except UserError as error:
+            return JSONResponse({"error": str(error)}, status_code=422)
+        return JSONResponse({"asked": asked})
+
+    async def region(self, request: Request) -> Response:
+        """What there is of a region."""
+        try:
+            owner = self._visitors.of_request(request)
+            found = await run_in_threadpool(
+                self._previews.look, owner, request.path_params["asked"]
+            )
+        except UserError:
+            return _missing()
+        return JSONResponse(asdict(found), headers={"Cache-Control": "no-store"})
+
+    async def region_file(self, request: Request) -> Response:
+        """One of the two pictures of a region."""
+        try:
+            owner = self._visitors.of_request(request)
+            path = await run_in_threadpool(self._previews.file, owner, **request.path_params)
+        except UserError:
+            return _missing()
+        return FileResponse(path, media_type="image/png", headers=_SHORTLY)
+
+    async def stop_region(self, request: Request) -> Response:
+        """Stop enlarging a region."""
+        try:
+            owner = self._visitors.of_request(request)
+            await run_in_threadpool(self._previews.stop, owner, request.path_params["asked"])
         except UserError:
             return _missing()
         return JSONResponse({})

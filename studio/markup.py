@@ -80,6 +80,16 @@ def chosen_url(session: str, tab: str, key: str, name: str) -> str:
     return f"studio/chosen/{quote(session)}/{quote(tab)}/{quote(key)}/{quote(name, safe='')}"
 
 
+def overview_url(session: str, tab: str, key: str) -> str:
+    """Address of a chosen picture as a browser can show it, relative to the page."""
+    return f"studio/overview/{quote(session)}/{quote(tab)}/{quote(key)}"
+
+
+def region_url(session: str, tab: str, key: str) -> str:
+    """Address to have a region of a chosen picture enlarged, relative to the page."""
+    return f"studio/region/{quote(session)}/{quote(tab)}/{quote(key)}"
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),

@@ -36,6 +36,17 @@ _KEEP_DRAFT = """(drafts, ...values) => {
   const names = %s;
   return {...drafts, [%s]: Object.fromEntries(names.map((name, at) => [name, values[at]]))};
 }"""
+# What is shown follows the settings while they are changed, without a request.
+_FOLLOW = """(engine, ...values) => {
+  const names = %s;
+  let at = 0;
+  const given = {};
+  for (const [id, own] of names) {
+    if (id === engine) own.forEach((name, n) => { given[name] = values[at + n]; });
+    at += own.length;
+  }
+  window.NoiseStudio.follow(%s, engine, given);
+}"""
 # Nothing here takes long, so nothing needs Gradio's queue and its event stream.
 _DIRECT: dict[str, Any] = {
     "api_visibility": "private", "show_progress": "hidden", "queue": False,
@@ -82,7 +93,7 @@ class Page:
         self.timer = gr.Timer(_ACTIVE)
         self.panels: list[Panel] = [queue, notice, past, self.weights]
         for tab in self.tabs:
-            self.panels += [tab.files, tab.result]
+            self.panels += [tab.files, *tab.beside, tab.result]
         self.panels.append(header)  # last: it tells the address what the others have opened
 
     def _model_choices(self, network: str) -> list[tuple[str, str]]:
@@ -106,7 +117,7 @@ class Page:
         self._outputs = [*self._watched, self.memory, self.tabset, self.drafts, *choices, *groups]
         self._outputs += forms
         state = [self.memory, self.view]
-        self.blocks.load(self._open, [*state, self.drafts], self._outputs, **_DIRECT)
+        opened = self.blocks.load(self._open, [*state, self.drafts], self._outputs, **_DIRECT)
         self.timer.tick(self._look, state, self._watched, trigger_mode="once", **_DIRECT)
         for item, tab in zip(
             self.tab_items, [*(t.id for t in self.tabs), history.TAB, models.TAB], strict=True
@@ -122,6 +133,18 @@ class Page:
         )  # fmt: skip
         for tab in self.tabs:
             self._wire_tab(tab, state)
+            if tab.live:
+                self._follow(tab, opened)
+
+    def _follow(self, tab: MethodTab, opened: Any) -> None:
+        """Tell the browser the settings of a tab, once it has them and when they change."""
+        names = [(one.engine.id, one.form.names) for one in tab.forms]
+        told: dict[str, Any] = {
+            "fn": None, "js": _FOLLOW % (json.dumps(names), json.dumps(tab.id)),
+            "inputs": [tab.choice, *tab.controls], "queue": False,
+        }  # fmt: skip
+        opened.then(**told)
+        gr.on([one.change for one in (tab.choice, *tab.controls)], **told)  # type: ignore[attr-defined]
 
     def _wire_tab(self, tab: MethodTab, state: list[Any]) -> None:
         tab.drop.upload(

@@ -12,9 +12,10 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
@@ -22,28 +23,35 @@ from typing import Any
 
 from engines.base import UserError
 
-Read = Callable[[Path], Sequence[str]]
+Read = Callable[[Path], "Sequence[str] | Look"]
 _Key = tuple[str, int, int]
 
 _KEPT = 5000  # files
 _PATIENCE = 30.0  # seconds for one file
+_LOOK_EVERY = 0.02
 _FIRST = 90.0  # more for a process's first one: it loads its libraries
 
 
 @dataclass(frozen=True)
 class Look:
-    """What is known of a file: a few facts, or why it cannot be used; neither while it is read."""
+    """What is known of a file: a few facts, or why it cannot be used; neither while it is read.
+
+    `more` is what a tab wants to know besides, in values that go from process to process.
+    """
 
     facts: tuple[str, ...] = ()
     problem: str = ""
     pending: bool = False
+    more: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 class FileReader:
     """Reads files one after another with `read`, a function of a module (it goes to a process)."""
 
-    def __init__(self, read: Read) -> None:
+    def __init__(self, read: Read, *, kept: int = _KEPT) -> None:
+        """Keep what is known of the last `kept` files."""
         self._read = read
+        self._kept = kept
         self._known: OrderedDict[_Key, Look] = OrderedDict()
         self._wanted: SimpleQueue[tuple[_Key, Path]] = SimpleQueue()
         self._lock = threading.Lock()
@@ -63,12 +71,18 @@ class FileReader:
             if key not in self._known:
                 self._known[key] = Look(pending=True)
                 self._wanted.put((key, path))
-                if len(self._known) > _KEPT:
+                if len(self._known) > self._kept:
                     self._known.popitem(last=False)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
                 self._thread.start()
             return self._known[key]
+
+    def wait(self, path: Path) -> Look:
+        """What is known once the file has been read."""
+        while (found := self.look(path)).pending:
+            time.sleep(_LOOK_EVERY)
+        return found
 
     def _run(self) -> None:
         process = _Process(self._read)
@@ -133,7 +147,8 @@ def _serve(pipe: Connection, read: Read, path: list[str]) -> None:
         except (EOFError, OSError):
             return
         try:
-            found = Look(facts=tuple(read(file)))
+            read_of = read(file)
+            found = read_of if isinstance(read_of, Look) else Look(facts=tuple(read_of))
         except UserError as error:
             found = Look(problem=str(error))
         except Exception as error:

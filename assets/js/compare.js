@@ -1,8 +1,10 @@
-// <ns-compare before="URL" after="URL" alt="...">: two pictures of one size behind one window.
+// <ns-compare before="URL" after="URL" alt="..." left="Before" right="After" view="..." strength="1">:
+// two pictures of one size behind one window.
 //
 // Both sides share one view (zoom and centre), so what is compared is always the same place at the
-// same scale; "100 %" is one picture pixel to one pixel of the screen. The view is kept for the
-// page, so that going through a batch stays at the same spot. Everything made at run time lives in
+// same scale; "100 %" is one picture pixel to one pixel of the screen. A view is kept for the page by
+// its name, so that going through a batch stays at the same spot. Less strength blends the right
+// picture into the left one. Everything made at run time lives in
 // the shadow tree, because Gradio compares and repairs the children that it knows.
 (() => {
   const STYLE = `
@@ -51,13 +53,16 @@
           padding: 0 4px; }
     .frame:fullscreen { display: flex; flex-direction: column; border: 0; border-radius: 0; }
     .frame:fullscreen .stage { flex: 1; max-height: none; aspect-ratio: auto; }
+    :host([view=region]) .stage { aspect-ratio: 1 / 1; max-height: min(62vh, 560px); }
+    :host([view=region]) :is(.hint, [data-full]) { display: none; }
     @media (max-width: 640px) { .hint { display: none; } .stage { aspect-ratio: 1 / 1; } }
   `;
   const BODY = `
     <div class="frame" part="frame">
       <div class="stage" tabindex="0" role="group">
-        <div class="side after"><img alt="" draggable="false"><span class="tag">After</span></div>
-        <div class="side before"><img alt="" draggable="false"><span class="tag">Before</span></div>
+        <div class="side after"><img class="under" alt="" draggable="false" hidden
+          ><img class="top" alt="" draggable="false"><span class="tag"></span></div>
+        <div class="side before"><img class="top" alt="" draggable="false"><span class="tag"></span></div>
         <div class="handle" role="slider" tabindex="0" aria-orientation="horizontal"
              aria-label="Divider between before and after" aria-valuemin="0" aria-valuemax="100">
           <span class="knob"><svg viewBox="0 0 18 18" fill="none" stroke="#222" stroke-width="1.8"
@@ -74,17 +79,21 @@
         <span class="group" role="group" aria-label="Layout">
           <button data-layout="split">Slider</button><button data-layout="pair">Side by side</button>
         </span>
-        <button class="alone" data-hold>Hold for before</button>
+        <button class="alone" data-hold></button>
         <button class="alone" data-full>Full screen</button>
         <span class="hint"><kbd>1</kbd> fit <kbd>2</kbd> 100 % <kbd>3</kbd> 200 %
           <kbd>\\</kbd> hold for before</span>
       </div>
     </div>`;
-  const view = { zoom: "1", layout: "split", divider: 50, x: 0.5, y: 0.5 };
+  const views = new Map();
+  const viewOf = (name) => {
+    if (!views.has(name)) views.set(name, { zoom: "1", layout: "split", divider: 50, x: 0.5, y: 0.5 });
+    return views.get(name);
+  };
   const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
   class Compare extends HTMLElement {
-    static observedAttributes = ["before", "after", "alt"];
+    static observedAttributes = ["before", "after", "alt", "left", "right", "strength"];
 
     connectedCallback() {
       if (!this.shadowRoot) this.build();
@@ -100,8 +109,12 @@
     }
 
     attributeChangedCallback(name, old, now) {
-      if (this.shadowRoot && old !== now) this.load();
+      if (!this.shadowRoot || old === now) return;
+      if (name === "strength") this.draw();
+      else this.load();
     }
+
+    get view() { return viewOf(this.getAttribute("view") || ""); }
 
     build() {
       const root = this.attachShadow({ mode: "open" });
@@ -110,9 +123,9 @@
       Object.assign(this, {
         frame: find(".frame"), stage: find(".stage"), handle: find(".handle"), say: find(".say"),
         sides: { before: find(".before"), after: find(".after") },
-        images: { before: find(".before img"), after: find(".after img") },
+        images: { before: find(".before .top"), after: find(".after .top"), under: find(".under") },
       });
-      for (const image of Object.values(this.images)) {
+      for (const image of [this.images.before, this.images.after]) {
         image.addEventListener("load", () => this.draw());
         image.addEventListener("error", () => this.tell(
           "This picture is no longer there. Run the job again to make it anew."));
@@ -140,12 +153,19 @@
       this.stage.setAttribute("aria-label",
         `${this.getAttribute("alt") || "Picture"}; arrow keys move it when it is enlarged`);
       this.tell("Loading the pictures");
+      const names = { before: this.getAttribute("left") || "Before", after: this.getAttribute("right") || "After" };
       for (const side of ["before", "after"]) {
         const address = this.getAttribute(side) || "";
         const image = this.images[side];
         if (image.getAttribute("src") !== address) image.src = address;
-        image.alt = `${side === "before" ? "Before" : "After"}: ${this.getAttribute("alt") || ""}`;
+        image.alt = `${names[side]}: ${this.getAttribute("alt") || ""}`;
+        this.sides[side].querySelector(".tag").textContent = names[side];
       }
+      const { under } = this.images;
+      const address = this.getAttribute("before") || "";
+      if (under.getAttribute("src") !== address) under.src = address;
+      const word = names.before === "Before" ? "before" : names.before;
+      this.shadowRoot.querySelector("[data-hold]").textContent = `Hold for ${word}`;
       this.draw();
     }
 
@@ -160,17 +180,17 @@
 
     scale(width, height) {
       const [w, h] = this.size;
-      return view.zoom === "fit"
-        ? Math.min(width / w, height / h) : Number(view.zoom) / (window.devicePixelRatio || 1);
+      return this.view.zoom === "fit"
+        ? Math.min(width / w, height / h) : Number(this.view.zoom) / (window.devicePixelRatio || 1);
     }
 
     draw() {
       const { before, after } = this.images;
       if (!before.naturalWidth || !after.naturalWidth) return;
       this.tell("");
-      const pair = view.layout === "pair";
+      const pair = this.view.layout === "pair";
       this.stage.classList.toggle("pair", pair);
-      this.stage.classList.toggle("zoomed", view.zoom !== "fit");
+      this.stage.classList.toggle("zoomed", this.view.zoom !== "fit");
       const width = pair ? this.stage.clientWidth / 2 - 1 : this.stage.clientWidth;
       const height = this.stage.clientHeight;
       const scale = this.scale(width, height);
@@ -180,31 +200,34 @@
         const start = clamp(room / 2 - at * extent, room - extent, 0);
         return [start, (room / 2 - start) / extent];
       };
-      const [left, x] = place(w * scale, width, view.x);
-      const [top, y] = place(h * scale, height, view.y);
-      if (view.zoom !== "fit") Object.assign(view, { x, y });
-      for (const side of ["before", "after"]) {
-        const image = this.images[side];
+      const [left, x] = place(w * scale, width, this.view.x);
+      const [top, y] = place(h * scale, height, this.view.y);
+      if (this.view.zoom !== "fit") Object.assign(this.view, { x, y });
+      const strength = Math.min(Math.max(Number(this.getAttribute("strength") ?? 1), 0), 1);
+      this.images.under.hidden = strength === 1;
+      after.style.opacity = strength === 1 ? "" : String(strength);
+      for (const image of [before, after, this.images.under]) {
+        if (!image.naturalWidth) continue;
         // Both are drawn at the size of the result, so an odd preview can never shift the picture.
         const fit = (w / image.naturalWidth) * scale;
         image.style.transform = `translate(${left}px, ${top}px) scale(${fit})`;
-        image.classList.toggle("sharp", view.zoom === "2");
+        image.classList.toggle("sharp", this.view.zoom === "2");
       }
-      const divider = this.holding ? 100 : view.divider;
+      const divider = this.holding ? 100 : this.view.divider;
       this.sides.before.style.clipPath = pair && !this.holding ? "" : `inset(0 ${100 - divider}% 0 0)`;
-      this.handle.style.left = `${view.divider}%`;
-      this.handle.setAttribute("aria-valuenow", String(Math.round(view.divider)));
-      const share = Math.round(view.divider);
+      this.handle.style.left = `${this.view.divider}%`;
+      this.handle.setAttribute("aria-valuenow", String(Math.round(this.view.divider)));
+      const share = Math.round(this.view.divider);
       this.handle.setAttribute("aria-valuetext", `${share} % before, ${100 - share} % after`);
       for (const button of this.shadowRoot.querySelectorAll("[data-zoom], [data-layout]")) {
-        const on = button.dataset.zoom === view.zoom || button.dataset.layout === view.layout;
+        const on = button.dataset.zoom === this.view.zoom || button.dataset.layout === this.view.layout;
         button.setAttribute("aria-pressed", String(on));
       }
     }
 
     set(change) {
-      Object.assign(view, change);
-      for (const one of Compare.shown) one.draw();
+      Object.assign(this.view, change);
+      for (const one of Compare.shown) if (one.view === this.view) one.draw();
     }
 
     hold(on) {
@@ -226,9 +249,9 @@
     slide(event) {
       const stride = event.shiftKey ? 10 : 2;
       const to = {
-        ArrowLeft: view.divider - stride, ArrowDown: view.divider - stride,
-        ArrowRight: view.divider + stride, ArrowUp: view.divider + stride,
-        PageDown: view.divider - 10, PageUp: view.divider + 10, Home: 0, End: 100,
+        ArrowLeft: this.view.divider - stride, ArrowDown: this.view.divider - stride,
+        ArrowRight: this.view.divider + stride, ArrowUp: this.view.divider + stride,
+        PageDown: this.view.divider - 10, PageUp: this.view.divider + 10, Home: 0, End: 100,
       }[event.key];
       if (to === undefined) return;
       event.preventDefault();
@@ -238,7 +261,7 @@
 
     walk(event) {
       const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-      if (view.zoom === "fit" || !way[event.key]) return;
+      if (this.view.zoom === "fit" || !way[event.key]) return;
       event.preventDefault();
       this.move(way[event.key].map((one) => one * (event.shiftKey ? -200 : -50)));
     }
@@ -246,14 +269,14 @@
     move([dx, dy]) {
       const [w, h] = this.size;
       const scale = this.scale(this.stage.clientWidth, this.stage.clientHeight);
-      this.set({ x: view.x - dx / (w * scale), y: view.y - dy / (h * scale) });
+      this.set({ x: this.view.x - dx / (w * scale), y: this.view.y - dy / (h * scale) });
     }
 
     drag(event) {
       if (event.button !== 0) return;
       const onHandle = event.composedPath().includes(this.handle);
-      if (!onHandle && view.zoom === "fit" && view.layout === "pair") return;
-      const sliding = onHandle || view.zoom === "fit";
+      if (!onHandle && this.view.zoom === "fit" && this.view.layout === "pair") return;
+      const sliding = onHandle || this.view.zoom === "fit";
       const box = this.stage.getBoundingClientRect();
       let last = [event.clientX, event.clientY];
       const slideTo = (at) => this.set({ divider: clamp(((at - box.left) / box.width) * 100, 0, 100) });
@@ -276,7 +299,7 @@
 
     spot(event) {
       const box = this.images.after.getBoundingClientRect();
-      if (view.zoom !== "fit") return this.set({ zoom: "fit" });
+      if (this.view.zoom !== "fit") return this.set({ zoom: "fit" });
       this.set({
         zoom: "1",
         x: clamp((event.clientX - box.left) / box.width, 0, 1),
@@ -292,8 +315,8 @@
       const now = performance.now();
       if (now - (this.wheeled || 0) < 200) return;
       this.wheeled = now;
-      const next = clamp(steps.indexOf(view.zoom) + (event.deltaY < 0 ? 1 : -1), 0, 2);
-      if (view.zoom === "fit" && steps[next] === "1") this.spot(event);
+      const next = clamp(steps.indexOf(this.view.zoom) + (event.deltaY < 0 ? 1 : -1), 0, 2);
+      if (this.view.zoom === "fit" && steps[next] === "1") this.spot(event);
       else this.set({ zoom: steps[next] });
     }
   }

@@ -50,6 +50,7 @@ class Runner:
         self._ready = threading.Event()
         self._failure: Exception | None = None
         self._recovered = False
+        self._asked = False
         self._said = ""
         self._cancelled: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
@@ -120,9 +121,10 @@ class Runner:
             self._recovered = True
             self._ready.set()
         self._executor.warm_up()
-        job = self._store.claim(self._settings.device)
+        job = self._store.claim(self._settings.device, asked=self._asked)
         if job is None:
             return False
+        self._asked = job.engine in registry.aside_ids()
         self._perform(job)
         return True
 

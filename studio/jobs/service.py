@@ -179,7 +179,7 @@ class Studio:
         """
         checked, version, kind = check_params(engine_id, params)
         if self.settings.shared and owner != LOCAL:
-            _refuse_local(engine_id, checked)
+            refuse_local(engine_id, checked)
         if not items:
             raise UserError("There is nothing to do; choose at least one file")
         if self.store.waiting(owner) + len(items) > self.settings.max_waiting_jobs:
@@ -440,7 +440,7 @@ def check_params(engine_id: str, params: Mapping[str, Any]) -> tuple[dict[str, A
     return checked.model_dump(mode="json"), engine.version, engine.accepts[0]
 
 
-def _refuse_local(engine_id: str, params: Mapping[str, Any]) -> None:
+def refuse_local(engine_id: str, params: Mapping[str, Any]) -> None:
     """A visitor sets nothing that names something on this machine.
 
     Raises:

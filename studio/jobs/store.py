@@ -423,15 +423,17 @@ class Store:
 
     # The runner's side
 
-    def claim(self, device: str) -> Claimed | None:
+    def claim(self, device: str, *, asked: bool = False) -> Claimed | None:
         """Take the next waiting job: fair between owners, then first come; None if there is none.
 
-        A question, which somebody is looking at, goes before everything else. The update names the
-        state it expects, so of two studios on one database one gets it.
+        A question, which somebody is looking at, goes before everything else, unless the last one
+        done was a question as well (`asked`) and somebody else's jobs wait: nobody is kept waiting
+        by one who asks and asks. The update names the state it expects, so of two studios on one
+        database one gets it.
         """
         first = (
             select(JobRow.owner, func.min(JobRow.number).label("number"))
-            .where(JobRow.state == "queued")
+            .where(JobRow.state == "queued", _LISTED)
             .group_by(JobRow.owner)
             .subquery()
         )
@@ -446,12 +448,11 @@ class Store:
             .limit(1)
             .scalar_subquery()
         )
-        question = (
-            select(func.min(JobRow.number))
-            .where(JobRow.state == "queued", ~_LISTED)
-            .scalar_subquery()
-        )
-        next_one = select(func.coalesce(question, fairly))
+        questions = select(func.min(JobRow.number)).where(JobRow.state == "queued", ~_LISTED)
+        if asked:
+            kept = select(first.c.owner).where(first.c.owner != JobRow.owner).exists()
+            questions = questions.where(~kept)
+        next_one = select(func.coalesce(questions.scalar_subquery(), fairly))
         with self._factory() as session:  # most looks find nothing, and need not hold up a writer
             if session.scalar(next_one) is None:
                 return None

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from markupsafe import Markup
+
 from studio.inbox import Inbox
 from studio.markup import chosen_url, render
 from studio.reader import Look
@@ -23,6 +25,7 @@ class _Line:
     facts: Sequence[str]
     problem: str
     sound: str
+    note: Markup
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,10 @@ class Offer:
 
 def _no_offers() -> Sequence[Offer]:
     return ()
+
+
+def _no_note(_look: Look) -> Markup:
+    return Markup("")
 
 
 class FilesPanel:
@@ -52,6 +59,7 @@ class FilesPanel:
         listen: bool = False,
         offers: Callable[[], Sequence[Offer]] = _no_offers,
         noun: str = "file",
+        note: Callable[[Look], Markup] = _no_note,
     ) -> None:
         """Make the component; call inside a Blocks context.
 
@@ -64,6 +72,7 @@ class FilesPanel:
             listen: files are sounds that can be played before they are run.
             offers: what is at hand without being sent.
             noun: what one of them is called.
+            note: what stands below its facts.
         """
         self.name = f"files-{tab}"
         self._tab = tab
@@ -74,6 +83,7 @@ class FilesPanel:
         self._listen = listen
         self._offers = offers
         self._noun = noun
+        self._note = note
         self.component = html_panel(f"ns-files-{tab}")
 
     def html(self, scene: Scene) -> str | None:
@@ -90,7 +100,8 @@ class FilesPanel:
             sound = ""
             if self._listen and found.facts:
                 sound = chosen_url(scene.session.id, self._tab, file.key, name)
-            shown.append(_Line(file.key, name, file.bytes, facts, found.problem, sound))
+            note = self._note(found)
+            shown.append(_Line(file.key, name, file.bytes, facts, found.problem, sound, note))
         names = {line.name for line in shown}
         return render(
             "files.html",

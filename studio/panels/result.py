@@ -96,6 +96,7 @@ class ResultPanel:
         *,
         icon: Icon = "picture",
         more: Callable[[JobView, Scene], Markup] = _nothing_more,
+        sides: tuple[str, str] = ("Before", "After"),
     ) -> None:
         """Make the component; call inside a Blocks context.
 
@@ -105,6 +106,7 @@ class ResultPanel:
             read: sorts a result's measurements for the eye.
             icon: what is drawn while there is no result.
             more: what a tab adds to a finished job, below measurements and figures.
+            sides: what the two pictures of a comparison are called.
         """
         self.name = f"result-{tab}"
         self._tab = tab
@@ -112,6 +114,7 @@ class ResultPanel:
         self._read = read
         self._icon = icon
         self._more = more
+        self._sides = sides
         self.component = html_panel(f"ns-result-{tab}")
 
     def html(self, scene: Scene) -> str | None:
@@ -187,6 +190,7 @@ class ResultPanel:
                 for sound, picture in job.tracks
             ],
             "downloads": sorted(job.outputs, key=lambda file: not file.primary),
+            "sides": self._sides,
             "folders": _folders(job, scene.studio.settings),
             "more": self._more(job, scene) if job.state == "done" else "",
             "headline": reading.headline,

@@ -26,7 +26,7 @@ from studio.jobs.views import JobView
 from studio.panels.files import FilesPanel, Offer
 from studio.panels.result import Icon, Reading, ResultPanel, plain_reading
 from studio.reader import Look
-from studio.scene import Scene, tab_id
+from studio.scene import Panel, Scene, tab_id
 from studio.theme import ASSETS
 
 EXAMPLES = ASSETS / "examples"
@@ -55,6 +55,8 @@ class MethodTab:
     models = False  # an item is the folder of a model
     first: tuple[str, ...] = ()  # settings that stand before the others
     only_with: Mapping[str, tuple[str, Any]] = MappingProxyType({})  # see `Form`
+    sides = ("Before", "After")  # what is compared in a result
+    live = False  # the browser follows the settings while they are changed
     empty = ("The result appears here", "Add a file and press Run. Nothing has to be set.")
 
     def __init__(self, title: str, engines: Sequence[type[Engine]]) -> None:
@@ -75,6 +77,14 @@ class MethodTab:
         if self.suffixes and path.suffix.lower() not in self.suffixes:
             return Look(problem=f"This is no {self.noun} that can be read here; remove it")
         return Look((path.suffix.lower().lstrip(".").upper() or "file",))
+
+    def note(self, look: Look) -> Markup:
+        """What stands below the facts of a chosen file; nothing here."""
+        return Markup("")
+
+    def build_beside(self, inbox: Inbox) -> Sequence[Panel]:
+        """Make what stands above the result; nothing here."""
+        return ()
 
     def read(self, measurements: Mapping[str, tuple[float, str]]) -> Reading:
         """Sort a result's measurements for the eye."""
@@ -117,7 +127,7 @@ class MethodTab:
                 self.files = FilesPanel(
                     self.id, inbox, self.look, example.name if example is not None else "",
                     credit=self.credit, listen=self.listen, offers=self.offers,
-                    noun="model" if self.models else "file",
+                    noun="model" if self.models else "file", note=self.note,
                 )  # fmt: skip
                 with gr.Row(visible=not settings.shared, elem_classes="ns-path"):
                     self.path = gr.Textbox(
@@ -140,10 +150,12 @@ class MethodTab:
                     "Run", variant="primary", size="lg", elem_id=f"run-{self.id}",
                     elem_classes="ns-run",
                 )  # fmt: skip
-            with gr.Column(scale=1, min_width=320):
+            with gr.Column(scale=1, min_width=320, elem_classes="ns-right"):
+                self.beside = self.build_beside(inbox)
                 self.result = ResultPanel(
-                    self.id, self.empty, self.read, icon=self.icon, more=self.more
-                )
+                    self.id, self.empty, self.read, icon=self.icon, more=self.more,
+                    sides=self.sides,
+                )  # fmt: skip
 
     @property
     def named(self) -> list[str]:

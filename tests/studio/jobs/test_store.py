@@ -61,6 +61,24 @@ def test_owners_take_turns(store: Store) -> None:
     assert [_claim(store) for _ in range(6)] == [cat[0], ben[1], ann[2], cat[1], ann[3], ann[4]]
 
 
+def test_who_asks_and_asks_keeps_nobody_waiting(store: Store) -> None:
+    def ask(owner: str) -> str:
+        session = store.first_session(owner, "a session").id
+        [new] = _new()
+        return store.add(owner, session, [replace(new, engine="superres.preview")])[0]
+
+    first, second, jobs, mine = ask("ann"), ask("ann"), _add(store, "ben", 2), _add(store, "ann")
+    order = []
+    asked = False
+    while (claimed := store.claim("cpu", asked=asked)) is not None:
+        order.append(claimed.id)
+        asked = claimed.engine == "superres.preview"
+    assert order == [first, jobs[0], second, *mine, jobs[1]]
+    # One's own jobs wait for one's own questions.
+    mine, first, second = _add(store, "ann"), ask("ann"), ask("ann")
+    assert [_claim(store), store.claim("cpu", asked=True).id] == [first, second]  # type: ignore[union-attr]
+
+
 def test_a_claimed_job_says_all_that_is_needed(store: Store) -> None:
     [first] = _add(store, "ann", out_dir=Path("/out"), seed=7, device="cuda")
     _add(store, "ann")
