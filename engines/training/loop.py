@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from engines.base import UserError
+from engines.training.muon import Muon
 from engines.weights import (
     BUNDLED,
     read_model,
@@ -43,6 +44,7 @@ class TrainConfig:
         warm_up: share of a run in which the rate rises.
         steps: length of a run without a time budget.
         average: decay of the exponential moving average of the weights.
+        muon: peak rate of Muon for the weights that `Recipe.hidden` names; 0 leaves all to AdamW.
         half: export weights as float16; they are used in float32 all the same.
         validate_every: seconds between validations.
     """
@@ -54,6 +56,7 @@ class TrainConfig:
     average: float = 0.999
     weight_decay: float = 0.0
     clip: float = 1.0
+    muon: float = 0.0
     half: bool = False
     validate_every: float = 300.0
     seed: int = 1
@@ -89,6 +92,14 @@ class Recipe(ABC):
     @abstractmethod
     def card(self) -> dict[str, Any]:
         """What the model card says besides the figures: network, config, data, licence."""
+
+    def hidden(self, network: nn.Module) -> set[str]:
+        """Names of the weights that Muon moves where the schedule asks for it.
+
+        By default all of two and more dimensions, without those of single channels.
+        """
+        named = network.named_parameters()
+        return {name for name, one in named if one.ndim >= 2 and one[0].numel() > 9}
 
     def shipped(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]] | None:
         """Weights and card to go on from on a machine without the run's state; None if none ship.
@@ -170,7 +181,7 @@ def train(
     begun, first = time.monotonic(), state.step
     budget = None if budget_minutes is None else 60.0 * budget_minutes
     before = state.seconds
-    peak = config.rate * 0.5**state.runs
+    less = 0.5**state.runs
     validated = begun
     total = torch.zeros((), device=device)
     counted = 0
@@ -180,7 +191,7 @@ def train(
         if share >= 1.0:
             break
         for group in state.optimiser.param_groups:
-            group["lr"] = peak * _cosine(share, config)
+            group["lr"] = group.get("peak", config.rate) * less * _cosine(share, config)
         moved = {name: value.to(device) for name, value in batch.items()}
         loss = recipe.loss(state.network, moved)
         state.optimiser.zero_grad(set_to_none=True)
@@ -219,9 +230,7 @@ def _start(recipe: Recipe, run: Path, device: str, resume: bool) -> _State:
     network = recipe.network().to(device)
     average = recipe.network().to(device)
     average.load_state_dict(network.state_dict())
-    optimiser = torch.optim.AdamW(
-        network.parameters(), lr=recipe.config.rate, weight_decay=recipe.config.weight_decay
-    )
+    optimiser = _optimiser(recipe, network)
     state = _State(network, average, optimiser)
     if resume and (run / "state.pt").is_file():
         saved = read_training_state(run / "state.pt", device)
@@ -239,6 +248,18 @@ def _start(recipe: Recipe, run: Path, device: str, resume: bool) -> _State:
         state.step, state.seconds = card["steps"], card["seconds"]
         state.runs = max(card.get("runs", 1), 1)
     return state
+
+
+def _optimiser(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
+    config = recipe.config
+    if config.muon == 0.0:
+        return torch.optim.AdamW(
+            network.parameters(), lr=config.rate, weight_decay=config.weight_decay
+        )
+    hidden = recipe.hidden(network)
+    parts = dict(network.named_parameters())
+    others = [one for name, one in parts.items() if name not in hidden]
+    return Muon([parts[name] for name in sorted(hidden)], others, config.muon, config.rate)
 
 
 def _checkpoint(

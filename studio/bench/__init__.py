@@ -16,6 +16,7 @@ BENCHES: dict[str, str] = {
     "raw-speed": "studio.bench.raw_speed",
     "speech": "studio.bench.speech",
     "superres": "studio.bench.superres",
+    "superres-speed": "studio.bench.superres_speed",
     "speech-steps": "studio.bench.speech_steps",
     "speech-long": "studio.bench.speech_long",
     "quantize": "studio.bench.quantize",

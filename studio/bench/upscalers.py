@@ -46,7 +46,7 @@ def cubic(low: Picture) -> Picture:
 
 def ours(engine_id: str, **params: Any) -> Enlarge:
     """An engine run on a PNG file, as anybody's file is."""
-    kind = engine_class(engine_id)
+    kind: Any = engine_class(engine_id)
     chosen = kind.Params(scale=float(SCALE), output="png", **params)
 
     def enlarge(low: Picture) -> Picture:
