@@ -2,10 +2,11 @@
 
 The inputs are made here: the bench's photo crops side by side, as PNG. Each runs in a worker
 process as for anybody, from reading to writing; `megapixels_per_second` is of the whole job,
-`network` of the enlarging alone, in megapixels of the result. `share` is what the network's multiplications come
-to, over what a large matrix product in bfloat16 (where the processor has it, else float32) reaches
-on this machine. SPAN (ch48 through ncnn) enlarges the smallest input in this process, from array to
-array, where it is installed. STUDIO_BENCH_MODE=sharp measures the diffusion instead.
+`network` of the enlarging alone, in megapixels of the result. `share` is what the network's
+multiplications come to, over what a large matrix product in bfloat16 (where the processor has it,
+else float32) reaches on this machine. SPAN (ch48 through ncnn) enlarges the smallest input in this
+process, from array to array, where it is installed.
+STUDIO_BENCH_MODE=sharp measures the diffusion instead.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ def _peak() -> float:
     with torch.no_grad(), mixed(a.device):
         for _ in range(_REPEATS):
             begun = time.perf_counter()
-            a @ a
+            torch.mm(a, a)
             best = max(best, 2.0 * 2048**3 / (time.perf_counter() - begun))
     return best
 
