@@ -25,6 +25,7 @@ HERE = Path(__file__).resolve().parent
 OLDEST = (3, 11)
 NEWEST = (3, 14)  # the newest that the pinned packages have builds for
 GROUPS = {"test": "dev", "bench": "bench"}  # commands that need more than the studio does
+ALONE = ("spandrel",)  # asks for torchvision, hardly uses it, and would draw in another torch
 QUIET = {
     "GRADIO_ANALYTICS_ENABLED": "False",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -136,10 +137,14 @@ class Environment:
         self._forget_halves()
         log = self.folder / "install.log"
         log.unlink(missing_ok=True)
+        alone = [one for one in wanted if one.partition("==")[0] in ALONE]
         command = [
             str(self.python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input",
-            "--log", str(log), "-c", str(self.project / "constraints.txt"), *wanted,
+            "--log", str(log), "-c", str(self.project / "constraints.txt"),
         ]  # fmt: skip
+        commands = [[*command, *(one for one in wanted if one not in alone)]]
+        if alone:
+            commands.append([*command, "--no-deps", *alone])
         begun = time.monotonic()
         # torch unpacks to gigabytes, more than a /tmp in memory may hold.
         temporary = self.folder / "temporary"
@@ -147,15 +152,18 @@ class Environment:
         places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
         try:
             # Standard output belongs to the command that follows: it may be a JSON document.
-            done = subprocess.run(
-                command,
-                stdout=sys.stderr.fileno(),
-                env={**os.environ, **places, "PIP_USER": "0"},
-                check=False,
+            failed = any(
+                subprocess.run(
+                    command,
+                    stdout=sys.stderr.fileno(),
+                    env={**os.environ, **places, "PIP_USER": "0"},
+                    check=False,
+                ).returncode
+                for command in commands
             )
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-        if done.returncode:
+        if failed:
             said = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
             raise Trouble(self._why_not(said, log))
         say(f"Installed in {time.monotonic() - begun:.0f} s")

@@ -22,6 +22,7 @@ from zipfile import is_zipfile
 from safetensors import SafetensorError, safe_open
 
 from engines.base import UserError
+from engines.ncnn_pair import is_pair, read_pair
 
 if TYPE_CHECKING:
     import torch
@@ -42,6 +43,9 @@ _NETWORKS: dict[str, str] = {
     "superres.upsr/fast": "engines.superres.fast_checkpoint:SPEC",
     "superres.upsr/unet": "engines.superres.upsr.checkpoint:UNET",
     "superres.ediffsr/net": "engines.superres.ediffsr.checkpoint:SPEC",
+    "superres.spandrel/ncnn": "engines.superres.community.ncnn_file:SPEC",
+    # Knows many architectures, so it is asked last.
+    "superres.spandrel/torch": "engines.superres.community.torch_file:SPEC",
 }
 _WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "net", "model", "netG")
 
@@ -88,6 +92,9 @@ class NetworkSpec:
             Raises `UserError` for a file of this network that contradicts itself.
         variant: constructor settings -> what to add to the title, such as "48 kHz", or "".
         stand_ins: dotted names of classes that published files mention and nobody needs.
+        restore: (tensors, settings) -> the network with these weights, where only a library that
+            sees the tensors can build it; in place of `build`.
+        needs: what has to be installed before its files can be read, as an advice, or "".
     """
 
     id: str
@@ -103,6 +110,8 @@ class NetworkSpec:
     read: Callable[[Checkpoint], tuple[dict[str, Tensor], dict[str, Any]] | None] | None = None
     variant: Callable[[Mapping[str, Any]], str] = lambda _settings: ""
     stand_ins: tuple[str, ...] = ()
+    restore: Callable[[Mapping[str, Tensor], Mapping[str, Any]], nn.Module] | None = None
+    needs: Callable[[], str] = lambda: ""
 
 
 @dataclass(frozen=True)
@@ -135,7 +144,8 @@ class ModelFile:
             )
         if self.state == "official":
             return "The authors' full-size network, added by you"
-        return "Weights that you added or trained"
+        kind = self.card.get("variant", "")
+        return f"{kind}, added by you" if kind else "Weights that you added or trained"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for another process or a JSON document."""
@@ -264,8 +274,7 @@ def convert(source: Path, target: Path, title: str = "") -> ModelFile:
     """
     checkpoint = read_checkpoint(source)
     spec, tensors, config = recognise(checkpoint)
-    network = spec.build(config)
-    _fill(network, tensors, source.name, spec)
+    network = _filled(spec, tensors, config, source.name)
     official = spec.official(config)
     named = ", ".join(part for part in (spec.title, spec.variant(config)) if part)
     card = {
@@ -274,8 +283,9 @@ def convert(source: Path, target: Path, title: str = "") -> ModelFile:
         "title": title or f"{named} ({source.stem})",
         "licence": spec.licence if official else "as its source says",
         "source": spec.source if official else "added from a file",
+        "variant": spec.variant(config),
     }
-    save_safetensors(target, network.state_dict(), card)
+    save_safetensors(target, tensors if spec.restore else network.state_dict(), card)
     return read_model(target, target.stem, "official" if official else "yours")
 
 
@@ -296,9 +306,10 @@ def recognise(checkpoint: Checkpoint) -> tuple[NetworkSpec, dict[str, Tensor], d
             return spec, checkpoint.tensors, config
     nearest = max(candidates, key=lambda spec: sum(key in shapes for key in spec.expected))
     missing = [key for key in nearest.expected if key not in shapes]
+    needs = "".join(f"; if it is a {s.title.lower()}, {s.needs()}" for s in candidates if s.needs())
     raise UserError(
         f"{checkpoint.name} fits no network of this studio; nearest is {nearest.title}, which also "
-        f"needs {', '.join(missing[:3]) or 'other shapes'}"
+        f"needs {', '.join(missing[:3]) or 'other shapes'}{needs}"
     )
 
 
@@ -318,10 +329,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if not path.is_file():
         raise UserError(f"There is no file {path.name} here; check the path")
     try:
-        if path.suffix == ".safetensors":
+        if is_pair(path):
+            found: Any = read_pair(path)
+            beside: Mapping[str, Any] = {}
+        elif path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
-                beside: Mapping[str, Any] = file.metadata() or {}
-                found: Any = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+                beside = file.metadata() or {}
+                found = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         else:
             found = beside = _read_plain(path)
     except UserError:
@@ -374,11 +388,19 @@ def load(file: ModelFile, device: str) -> LoadedModel:
     Raises:
         UserError: the file is gone, was changed, or does not fit its network.
     """
-    spec = _spec(file.network)
-    network = spec.build(file.config)
-    _fill(network, read_tensors(file.path), file.path.name, spec)
+    network = _filled(_spec(file.network), read_tensors(file.path), file.config, file.path.name)
     network.eval().requires_grad_(False)
     return LoadedModel(file, network.to(device))
+
+
+def _filled(
+    spec: NetworkSpec, tensors: Mapping[str, Tensor], config: Mapping[str, Any], name: str
+) -> nn.Module:
+    if spec.restore is not None:
+        return spec.restore(tensors, config)
+    network = spec.build(config)
+    _fill(network, tensors, name, spec)
+    return network
 
 
 def _fill(

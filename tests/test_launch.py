@@ -55,11 +55,12 @@ class Stub:
         text = f"stubdep=={number}\nbencher==1.0  # a tool\n\nchecker==1.0\n"
         (self.folder / "constraints.txt").write_text(text)
 
-    def add_wheel(self, name: str, number: str) -> None:
+    def add_wheel(self, name: str, number: str, needs: str = "") -> None:
         info = f"{name}-{number}.dist-info"
+        more = f"Requires-Dist: {needs}\n" if needs else ""
         members = {
             f"{name}.py": f"VERSION = {number!r}\n",
-            f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {number}\n",
+            f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {number}\n{more}",
             f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         }
         record = "".join(f"{member},,\n" for member in [*members, f"{info}/RECORD"])
@@ -131,6 +132,20 @@ def test_from_nothing_to_the_next_start(stub: Stub) -> None:
     out, err = stub.run("jobs")
     assert out == "jobs with 1.1 bencher checker\n"
     assert (stub.venv / "mine").exists(), "an update goes into the same environment"
+
+
+@pytest.mark.slow
+def test_what_would_draw_in_another_torch_is_installed_alone(stub: Stub) -> None:
+    stub.add_wheel("spandrel", "1.0", needs="torchvision")
+    project = (stub.folder / "pyproject.toml").read_text()
+    (stub.folder / "pyproject.toml").write_text(
+        project.replace('"checker"', '"checker", "spandrel"')
+    )
+    with (stub.folder / "constraints.txt").open("a") as pins:
+        pins.write("spandrel==1.0\n")
+    out, _ = stub.run("test")
+    assert "checker" in out
+    assert list(stub.venv.glob("[Ll]ib/**/spandrel.py"))
 
 
 @pytest.mark.slow

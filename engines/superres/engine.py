@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from engines.base import Job, MediaKind, Params, Result, UserError
 from engines.media.picture import PICTURE_SUFFIXES
 from engines.superres.classical import ClassicalParams
+from engines.superres.community.params import SpandrelParams
 from engines.superres.ediffsr.params import EdiffsrParams
 from engines.superres.upsr.params import UpsrParams
 
@@ -87,5 +88,19 @@ class EdiffsrEngine(_SuperresEngine):
 
     def _make(self, params: Any, job: Job) -> Make:
         from engines.superres.ediffsr.choose import choose
+
+        return partial(choose, params, job)
+
+
+class SpandrelEngine(_SuperresEngine):
+    """Upscalers that people have on disk."""
+
+    id: ClassVar[str] = "superres.spandrel"
+    title: ClassVar[str] = "Community upscaler"
+    summary: ClassVar[str] = "Runs an upscaler file of yours: PyTorch or ncnn"
+    Params: ClassVar[type[Params]] = SpandrelParams
+
+    def _make(self, params: Any, job: Job) -> Make:
+        from engines.superres.community.choose import choose
 
         return partial(choose, params, job)
