@@ -7,6 +7,7 @@ from pathlib import Path
 import gradio as gr
 
 from engines.base import UserError
+from engines.ncnn_pair import together
 from engines.weights import ModelFile
 from studio import language
 from studio.checkpoints import add_checkpoint
@@ -62,7 +63,7 @@ class ModelsPanel:
                 raise UserError(
                     "Weights cannot be added here; run Noise Studio on your own machine"
                 )
-            return [add_checkpoint(self._studio.settings, path) for path in uploads]
+            return [add_checkpoint(self._studio.settings, path) for path in together(uploads)]
         finally:
             for path in uploads:
                 remove_tree(path.parent)
