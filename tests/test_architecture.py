@@ -151,6 +151,9 @@ def test_one_version() -> None:
     assert newest[1] == VERSION
 
 
+OPTIONAL = {"engines/superres/community/": "community", "engines/media/picture_pillow.py": "heic"}
+
+
 def test_every_package_that_is_imported_is_asked_for() -> None:
     owners = packages_distributions()
     asked = {requirement.partition("==")[0] for requirement in launch.requirements(ROOT)}
@@ -158,8 +161,9 @@ def test_every_package_that_is_imported_is_asked_for() -> None:
     unasked: list[str] = []
     for name, tree in sources():
         allowed = asked | bench if name.startswith("studio/bench/") else asked
-        if name.startswith("engines/superres/community/"):
-            allowed = asked | set(PROJECT["project"]["optional-dependencies"]["community"])
+        for place, extra in OPTIONAL.items():
+            if name.startswith(place):
+                allowed = asked | set(PROJECT["project"]["optional-dependencies"][extra])
         for module in {dotted.partition(".")[0] for dotted in imported(tree)}:
             if module in sys.stdlib_module_names or module in ROOMS or module == "launch":
                 continue

@@ -133,9 +133,7 @@ def cmyk_note(profile: bytes | None) -> str:
 
 def _add_heic(path: Path) -> None:
     try:
-        from pillow_heif import (  # pyright: ignore[reportMissingImports] - optional
-            register_heif_opener,
-        )
+        from pillow_heif import register_heif_opener
     except ImportError as error:
         raise UserError(
             f"{path.name} is HEIC; save it as JPEG or PNG, or install the package pillow-heif"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
+import pillow_heif
 import pytest
 import tifffile
 from numpy.typing import NDArray
@@ -218,14 +220,22 @@ def test_more_bits_than_are_read(tmp_path: Path) -> None:
     assert found.notes == ("It has more than 8 bits a colour, of which 8 were read",)
 
 
-def test_heic_without_a_decoder(tmp_path: Path) -> None:
-    try:
-        import pillow_heif  # noqa: F401 # pyright: ignore[reportMissingImports]
-    except ImportError:
-        (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
-        with pytest.raises(UserError, match=r"a\.heic is HEIC; save it as JPEG or PNG"):
-            read_picture(tmp_path / "a.heic")
-    else:
-        with Image.open(PHOTO) as photo:
-            photo.save(tmp_path / "a.heic")
-        assert _read(tmp_path / "a.heic").pixels.shape == (256, 256, 3)
+def test_heic(tmp_path: Path) -> None:
+    path = tmp_path / "a.heic"
+    pillow_heif.register_heif_opener()
+    block = exif_block(">", 6, 256, 256)
+    with Image.open(PHOTO) as photo:
+        photo.save(path, exif=block, quality=100)
+    found = _read(path)
+    with Image.open(path) as image:  # which the plugin turns by itself
+        assert np.array_equal(found.pixels, np.asarray(image))
+    assert found.facts.exif is not None
+    assert b"Acme One" in found.facts.exif
+
+
+def test_heic_without_its_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    path = tmp_path / "a.heic"
+    path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
+    with pytest.raises(UserError, match=r"a\.heic is HEIC; save it as JPEG or PNG, or install"):
+        read_picture(path)
