@@ -42,6 +42,7 @@ _NETWORKS: dict[str, str] = {
     "speech.storm/denoiser": "engines.speech.checkpoint:STORM_DENOISER",
     "superres.upsr/fast": "engines.superres.fast_checkpoint:SPEC",
     "superres.upsr/unet": "engines.superres.upsr.checkpoint:UNET",
+    "superres.upsr/g": "engines.superres.upsr.checkpoint:REGRESSOR",
     "superres.ediffsr/net": "engines.superres.ediffsr.checkpoint:SPEC",
     "superres.spandrel/ncnn": "engines.superres.community.ncnn_file:SPEC",
     # Knows many architectures, so it is asked last.

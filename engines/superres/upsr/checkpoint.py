@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from engines.base import UserError
+from engines.superres.upsr.atd import Atd
 from engines.superres.upsr.unet import SCALE, UpsrUnet
 from engines.weights import NetworkSpec, Shapes
 
@@ -24,6 +25,33 @@ OFFICIAL_UNET: dict[str, Any] = {
     "mlp_ratio": 4,
     "num_feat": 128,
     "anchored": False,
+}
+
+OFFICIAL_REGRESSOR: dict[str, Any] = {
+    "scale": 4,
+    "channels": 96,
+    "depths": [6, 6, 6, 6],
+    "heads": [4, 4, 4, 4],
+    "window": 16,
+    "category": 128,
+    "tokens": 64,
+    "reduced": 8,
+    "kernel": 7,
+    "ratio": 1,
+}
+_TABLE = "attn_win.relative_position_bias_table"
+# Our names for the authors' settings.
+_NAMES = {
+    "scale": "upscale",
+    "channels": "embed_dim",
+    "depths": "depths",
+    "heads": "num_heads",
+    "window": "window_size",
+    "category": "category_size",
+    "tokens": "num_tokens",
+    "reduced": "reducted_dim",
+    "kernel": "convffn_kernel_size",
+    "ratio": "mlp_ratio",
 }
 
 
@@ -99,6 +127,63 @@ UNET = NetworkSpec(
         "conv_before_upsample.0.weight",
     ),
     official=lambda config: config == OFFICIAL_UNET,
+    licence="as its authors say",
+    source="the UPSR authors' repository (LabShuHangGU/UPSR)",
+)
+
+
+def _detect_regressor(shapes: Shapes) -> dict[str, Any] | None:
+    """The size of groups of like pixels is in no tensor: it is taken to be the published one."""
+    places = shapes.get("relative_position_index_SA")
+    first, head = shapes.get("conv_first.weight"), shapes.get("upsample.0.weight")
+    if places is None or first is None or head is None or first[1] != 3 or head[0] % 3:
+        return None
+    layer = "layers.{}.residual_group.layers.{}."
+    depths: list[int] = []
+    heads: list[int] = []
+    while (table := layer.format(len(depths), 0) + _TABLE) in shapes:
+        heads.append(shapes[table][1])
+        depth = 0
+        while layer.format(len(heads) - 1, depth) + _TABLE in shapes:
+            depth += 1
+        depths.append(depth)
+    start = layer.format(0, 0)
+    if not depths or start + "attn_atd.wq.weight" not in shapes:
+        return None
+    return {
+        "scale": isqrt(head[0] // 3),
+        "channels": first[0],
+        "depths": depths,
+        "heads": heads,
+        "window": isqrt(places[0]),
+        "category": OFFICIAL_REGRESSOR["category"],
+        "tokens": shapes["layers.0.residual_group.td"][0],
+        "reduced": shapes[start + "attn_atd.wq.weight"][0],
+        "kernel": shapes[start + "convffn.dwconv.depthwise_conv.0.weight"][-1],
+        "ratio": shapes[start + "convffn.fc1.weight"][0] // first[0],
+    }
+
+
+def _golden_regressor(config: Mapping[str, Any]) -> dict[str, Any]:
+    if config["upsampler"] != "pixelshuffledirect" or config["resi_connection"] != "1conv":
+        raise UserError("Only the ATD of UPSR is built here: one convolution and one shuffle")
+    return {ours: config[theirs] for ours, theirs in _NAMES.items()}
+
+
+REGRESSOR = NetworkSpec(
+    id="superres.upsr/g",
+    title="UPSR's regressor (ATD)",
+    detect=_detect_regressor,
+    build=lambda config: Atd(**config),
+    golden_config=_golden_regressor,
+    golden_run=lambda network, inputs: {"out": network(inputs["x"])},
+    expected=(
+        "relative_position_index_SA",
+        "conv_first.weight",
+        "layers.0.residual_group.td",
+        "upsample.0.weight",
+    ),
+    official=lambda config: config == OFFICIAL_REGRESSOR,
     licence="as its authors say",
     source="the UPSR authors' repository (LabShuHangGU/UPSR)",
 )
