@@ -236,7 +236,8 @@ def _start(recipe: Recipe, run: Path, device: str, resume: bool) -> _State:
         saved = read_training_state(run / "state.pt", device)
         network.load_state_dict(saved["network"])
         average.load_state_dict(saved["average"])
-        optimiser.load_state_dict(saved["optimiser"])
+        if _same_kind(optimiser.state_dict(), saved["optimiser"]):
+            optimiser.load_state_dict(saved["optimiser"])
         state.step, state.seconds, state.runs = saved["step"], saved["seconds"], saved["runs"]
     elif resume:
         shipped = recipe.shipped()
@@ -248,6 +249,15 @@ def _start(recipe: Recipe, run: Path, device: str, resume: bool) -> _State:
         state.step, state.seconds = card["steps"], card["seconds"]
         state.runs = max(card.get("runs", 1), 1)
     return state
+
+
+def _same_kind(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether a saved optimiser moves the same parameters the same way; recipes change."""
+    kinds = [
+        [(sorted(group), len(group["params"])) for group in state["param_groups"]]
+        for state in (one, other)
+    ]
+    return kinds[0] == kinds[1]
 
 
 def _optimiser(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
