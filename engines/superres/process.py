@@ -93,7 +93,8 @@ def enlarge(
         check=job.check_cancelled,
     )  # fmt: skip
     done.remove()
-    figures = method.figures(job.workspace, stem.name) if method.stages else ()
+    size = (picture.pixels.shape[0], picture.pixels.shape[1])
+    figures = method.figures(job.workspace, stem.name, size) if method.stages else ()
     notes = (*picture.notes, *work.notes, *method.notes, *written)
     measurements["seconds"] = Measurement(perf_counter() - begun, "s")
     job.progress(100, 100, "done")

@@ -81,7 +81,7 @@ class Steps(Protocol):
         ...
 
 
-def _no_figures(_folder: Path, _stem: str) -> Sequence[Figure]:
+def _no_figures(_folder: Path, _stem: str, _size: tuple[int, int]) -> Sequence[Figure]:
     return ()
 
 
@@ -97,8 +97,9 @@ class Method:
         filter: what brings the last stage's picture to the size asked for.
         generative: it invents; its colours are then held to the input's unless told otherwise.
         notes: plain sentences for the person.
-        figures: called after the last tile with the workspace and the stem that every file's name
-            has to begin with; gives pictures that explain the result.
+        figures: called after the last tile with the workspace, the stem that every file's name
+            has to begin with, and the input's (height, width); gives pictures that explain the
+            result.
     """
 
     name: str
@@ -107,7 +108,7 @@ class Method:
     filter: Kind = "lanczos"
     generative: bool = False
     notes: tuple[str, ...] = ()
-    figures: Callable[[Path, str], Sequence[Figure]] = _no_figures
+    figures: Callable[[Path, str, tuple[int, int]], Sequence[Figure]] = _no_figures
 
 
 Make = Callable[[float, Steps], Method]  # (factor wanted, what to tell) -> what does it

@@ -20,10 +20,12 @@ from torch import Tensor
 from engines.base import Job, UserError
 from engines.superres.fast import FastNet
 from engines.superres.upscaler import Method, Steps, Tiling, Upscaler, chain
+from engines.superres.upsr.atd import Atd
 from engines.superres.upsr.params import UpsrParams
 from engines.weights import LoadedModel
 
 _TILE = 384
+_ATD_TILE = 192
 _CLEAN = {2: "fast-x2", 4: "fast-x4"}
 _PHOTO = "fast-x4-photo"
 
@@ -50,9 +52,33 @@ class FastUpscaler:
     def upscale(self, lr: Tensor, place: tuple[int, int], full: bool = False) -> Tensor:
         """See `Upscaler`."""
         lr = lr.contiguous(memory_format=torch.channels_last)
-        with _mixed(lr.device, self._half and not full):
+        with mixed(lr.device, self._half and not full):
             detail = self._network.detail(lr)
         return self._network.enlarged(lr) + detail.float()
+
+
+class AtdUpscaler:
+    """The published regressor as an `Upscaler`, in float32: what it sorts by is close to a tie."""
+
+    def __init__(self, network: Atd) -> None:
+        self._network = network
+
+    @property
+    def scale(self) -> int:
+        """See `Upscaler`."""
+        return self._network.scale
+
+    @property
+    def tiling(self) -> Tiling:
+        """See `Upscaler`."""
+        network = self._network
+        memory = 4 * (12 * network.channels + 12 * network.window**2)  # maps that live at once
+        return Tiling(None, _ATD_TILE, _ATD_TILE // 4, network.window, memory)
+
+    def upscale(self, lr: Tensor, place: tuple[int, int], full: bool = False) -> Tensor:
+        """See `Upscaler`."""
+        with mixed(lr.device, False):
+            return self._network(lr)
 
 
 def choose(params: UpsrParams, job: Job, factor: float, steps: Steps) -> Method:
@@ -93,6 +119,8 @@ def upscaler(loaded: LoadedModel) -> Upscaler:
     """
     if isinstance(loaded.network, FastNet):
         return FastUpscaler(loaded.network)
+    if isinstance(loaded.network, Atd):
+        return AtdUpscaler(loaded.network)
     raise UserError(f"The weights {loaded.file.id} are no estimator of UPSR; choose others")
 
 
@@ -100,6 +128,7 @@ def _scale(loaded: LoadedModel) -> int:
     return upscaler(loaded).scale
 
 
-def _mixed(device: torch.device, wanted: bool) -> AbstractContextManager[Any]:
+def mixed(device: torch.device, wanted: bool) -> AbstractContextManager[Any]:
+    """bfloat16 for layers, if `wanted` and where the processor has it."""
     able = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted and able)

@@ -25,6 +25,11 @@ def noise_weight(estimate: Tensor, cubic: Tensor) -> Tensor:
     return _LEAST + (1.0 - _LEAST) * unsure
 
 
+def share_unsure(weight: Tensor) -> Tensor:
+    """How unsure the estimate is, 0..1, from `noise_weight`."""
+    return (weight - _LEAST) / (1.0 - _LEAST)
+
+
 @dataclass(frozen=True)
 class Schedule:
     """How far x_t has gone from the large picture towards ȳ, and the noise that goes with it.
