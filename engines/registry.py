@@ -16,6 +16,7 @@ _BUILT_IN: dict[str, str] = {
     "speech.storm": "engines.speech.engine:StormEngine",
     "speech.sgmse": "engines.speech.engine:SgmseEngine",
     "superres.upsr": "engines.superres.engine:UpsrEngine",
+    "superres.ediffsr": "engines.superres.engine:EdiffsrEngine",
     "superres.spandrel": "engines.superres.engine:SpandrelEngine",
     "superres.classical": "engines.superres.engine:ClassicalEngine",
     "quantize.awq": "engines.quantize.engine:AwqEngine",
