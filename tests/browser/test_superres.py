@@ -1,0 +1,160 @@
+"""The super-resolution tab in a real Chromium: a region at once, then the whole, compared."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy
+from PIL import Image
+from playwright.sync_api import Locator, expect
+
+from tests.browser.visitor import NEEDS_CHROMIUM, Come, Visitor
+
+pytestmark = NEEDS_CHROMIUM
+TAB = "super-resolution"
+RESULT = f"#ns-result-{TAB}"
+TO = "\N{RIGHTWARDS ARROW}"
+SHOWN = "(one) => one.images.after.naturalWidth"
+
+
+def _photo(path: Path, width: int = 240, height: int = 160) -> Path:
+    noise = numpy.random.default_rng(3).integers(0, 255, (height // 8, width // 8, 3), numpy.uint8)
+    Image.fromarray(noise).resize((width, height)).save(path, quality=92)
+    return path
+
+
+def _open(visitor: Visitor, session: str, *pictures: Path) -> Locator:
+    """The tab with pictures sent and filters chosen; its preview, once there is a region."""
+    page = visitor.page
+    visitor.open(TAB, session=session)
+    page.locator(f"#method-{TAB}").get_by_text("Lanczos and bicubic", exact=True).click()
+    visitor.send(TAB, pictures)
+    preview = page.locator("ns-region")
+    expect(preview.locator("ns-compare")).to_be_visible()
+    return preview
+
+
+def _scale(visitor: Visitor, times: str) -> None:
+    visitor.page.locator("#superres-classical-scale").get_by_text(times, exact=True).click()
+
+
+def _state(preview: Locator, name: str) -> Any:
+    return preview.evaluate(f"(one) => one.state.{name}")
+
+
+def _until_at(visitor: Visitor, left: int, top: int) -> None:
+    """Wait until the region that is shown lies there."""
+    visitor.page.wait_for_function(
+        """([left, top]) => {
+          const { found } = document.querySelector("ns-region").state.shown ?? {};
+          return found?.left === left && found.top === top;
+        }""",
+        arg=[left, top],
+    )
+
+
+def test_a_region_follows_the_pointer_and_the_settings(come: Come, tmp_path: Path) -> None:
+    visitor = come()
+    page = visitor.page
+    preview = _open(visitor, "Region", _photo(tmp_path / "photo.jpg"))
+    facts, compare = preview.locator(".facts"), preview.locator("ns-compare")
+    expect(facts).to_contain_text(re.compile(rf"128 x 128 {TO} 512 x 512 in [\d.]+ s"))
+    expect(facts).to_contain_text(re.compile(r"The whole picture about \d+ s"))
+    line = page.locator(f"#ns-files-{TAB} ns-becomes")
+    expect(line).to_contain_text(re.compile(r"960 x 640\s*about \d+ kB\s*\d+ s"))
+    assert compare.evaluate(SHOWN) == 512
+
+    stage = preview.locator(".whole .stage")
+    box = stage.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    expect(preview.locator(".aim")).to_have_css("opacity", "1")
+    page.mouse.click(box["x"] + 5, box["y"] + 5)
+    page.wait_for_function(
+        "() => document.querySelector('ns-region').state.shown?.found.left === 0"
+    )
+    assert _state(preview, "shown.found.top") == 0
+    stage.focus()
+    page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_function(
+        "() => document.querySelector('ns-region').state.shown?.found.left === 112"
+    )
+    assert _state(preview, "shown.found.top") == 32
+
+    _scale(visitor, "2x")  # another setting enlarges the same place anew
+    expect(facts).to_contain_text(re.compile(f"{TO} 320 x 320"))
+    expect(line).to_contain_text("480 x 320")
+    # Strength is a matter of the browser alone.
+    before = _state(preview, "shown.after")
+    strength = page.locator("#superres-classical-strength").get_by_role("spinbutton")
+    strength.fill("0.4")
+    strength.press("Tab")
+    expect(compare).to_have_attribute("strength", "0.4")
+    expect(compare.locator(".after .top")).to_have_css("opacity", "0.4")
+    assert _state(preview, "shown.after") == before
+    visitor.tab("history")
+    expect(page.locator(".ns-entry")).to_have_count(0)
+    visitor.tab(TAB)
+    visitor.assert_readable()
+    page.locator("[data-theme-toggle]").click()
+    visitor.assert_readable()
+    visitor.assert_fits(390)
+
+
+def test_a_picture_is_run_compared_at_100_percent_and_downloaded(
+    come: Come, tmp_path: Path
+) -> None:
+    visitor = come()
+    page = visitor.page
+    pictures = [_photo(tmp_path / "one.jpg"), _photo(tmp_path / "two.png", 64, 48)]
+    preview = _open(visitor, "Whole", *pictures)
+    preview.locator("select").select_option("two.png")
+    expect(preview.locator(".facts")).to_contain_text(f"64 x 48 {TO} 256 x 192")
+    _scale(visitor, "3x")
+    expect(preview.locator(".facts")).to_contain_text(f"64 x 48 {TO} 192 x 144")
+    visitor.run(TAB)
+    result = page.locator(RESULT)
+    visitor.until_idle()
+    expect(result.locator(".ns-batch")).to_contain_text("2 of 2 done")
+    result.locator(".ns-strip button", has_text="one.jpg").click()
+    expect(result.locator("h2 bdi")).to_have_text("one.jpg")
+    expect(preview.locator("ns-compare")).to_be_hidden()  # the result is what one wants to see
+    compare = result.locator("ns-compare")
+    expect(compare.get_by_text("Lanczos", exact=True)).to_be_visible()
+    expect(compare.get_by_text("Enlarged", exact=True)).to_be_visible()
+    compare.get_by_role("button", name="100 %").click()
+    page.wait_for_function(
+        f"document.querySelector('{RESULT} ns-compare').images.after.naturalWidth"
+    )
+    drawn = compare.evaluate("(one) => one.images.after.getBoundingClientRect().width")
+    assert drawn == 720
+    expect(result.locator(".ns-headline")).to_contain_text("720")
+
+    with page.expect_download() as coming:
+        result.locator(".ns-download").first.click()
+    made = tmp_path / "made.jpg"
+    coming.value.save_as(made)
+    assert coming.value.suggested_filename == "one-lanczos-3x.jpg"
+    with Image.open(made) as image:
+        assert (image.format, image.size) == ("JPEG", (720, 480))
+
+    page.reload()  # the result stays, and so does what can be looked at
+    expect(result.locator("h2 bdi")).to_have_text("one.jpg")
+    preview.get_by_role("button", name="Look at a part").click()
+    expect(preview.locator("ns-compare")).to_be_visible()
+    visitor.until_idle()
+
+
+def test_what_is_no_picture_says_so(come: Come, tmp_path: Path) -> None:
+    text = tmp_path / "notes.png"
+    text.write_text("these are words")
+    visitor = come()
+    visitor.open(TAB, session="Text")
+    visitor.send(TAB, [text])
+    files = visitor.page.locator(f"#ns-files-{TAB}")
+    expect(files.locator(".problem").last).to_contain_text("notes.png")
+    expect(visitor.page.locator("ns-region")).to_have_count(0)
