@@ -2,9 +2,9 @@
 
 Crops of photographs, reduced by an antialiased cubic filter ("clean"), or worn as files from the
 web are ("photo": UPSR's two-stage degradation at half its range, as full ranges make a small
-network too smooth). The loss is Charbonnier's, close to the absolute error; the body is moved by Muon (the first 3 300
-steps of `fast-x4` were Adam's). On one core of a CPU
-with bfloat16 a batch of 16 crops of 192 pixels takes 0.7 s.
+network too smooth). The loss is Charbonnier's, close to the absolute error; the body is moved by
+Muon (the first 3 300 steps of `fast-x4` were Adam's). On one core of a CPU with bfloat16 a batch of
+16 crops of 192 pixels takes 0.7 s.
 """
 
 from __future__ import annotations

@@ -26,7 +26,9 @@ def test_what_is_blurred_or_noisy_is_further_from_its_own_kind(tmp_path: Path) -
     model = Natural.fit([_texture(seed) for seed in range(6)])
     kept = [_texture(seed) for seed in range(10, 13)]
     clean = model.distance(kept)
-    blurred = model.distance([np.asarray(cv2.GaussianBlur(one, (0, 0), 1.5)) for one in kept])
+    blurred = model.distance(
+        [cv2.GaussianBlur(one, (0, 0), 1.5).astype(np.float64) for one in kept]
+    )
     noise = np.random.default_rng(0).normal(0.0, 10.0, kept[0].shape)
     noisy = model.distance([one + noise for one in kept])
     assert blurred > 2.0 * clean
@@ -44,7 +46,7 @@ def test_the_model_that_ships_prefers_a_photograph_to_its_enlargement() -> None:
     assert lumas
     small = [cv2.resize(one, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA) for one in lumas]
     large = [
-        np.asarray(cv2.resize(one, (like.shape[1], like.shape[0]), interpolation=cv2.INTER_CUBIC))
+        cv2.resize(one, (like.shape[1], like.shape[0]), interpolation=cv2.INTER_CUBIC).astype(float)
         for one, like in zip(small, lumas, strict=True)
     ]
     model = Natural.load()
