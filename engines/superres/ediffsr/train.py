@@ -47,7 +47,7 @@ class EdiffsrRecipe(Recipe):
         self.name = name
         self.title = title
         self.settings = settings
-        self.config = TrainConfig(rate=1e-3, final_rate=0.02, average=0.998, half=True)
+        self.config = TrainConfig(rate=1e-3, muon=0.004, final_rate=0.02, average=0.998, half=True)
         self._crops: Crops | None = None
         self._mean: tuple[FastNet, ModelFile] | None = None
 

@@ -89,7 +89,7 @@ class UpsrRecipe(Recipe):
         self.name = name
         self.title = title
         self.settings = settings
-        self.config = TrainConfig(rate=4e-4, final_rate=0.02, average=0.998, half=True)
+        self.config = TrainConfig(rate=4e-4, muon=0.004, final_rate=0.02, average=0.998, half=True)
         self._crops: Crops | None = None
         self._regressor: tuple[FastNet, ModelFile] | None = None
 
