@@ -120,23 +120,22 @@ def read_png_head(path: Path) -> PngHead:
     return head
 
 
-def _bare(path: Path) -> bytes:
+def _bare(path: Path) -> bytearray:
     """The PNG with its pixels alone: decoders stumble over texts that are damaged or long."""
-    data = path.read_bytes()
-    parts = [data[:8]]
-    at = 8
-    while at + 8 <= len(data):
-        size, name = struct.unpack_from(">I4s", data, at)
-        end = at + 12 + size
-        if name in _CRITICAL:
-            parts.append(data[at:end])
-            body = memoryview(data)[at + 4 : end - 4]
-            if zlib.crc32(body) != int.from_bytes(data[end - 4 : end], "big"):
+    with path.open("rb") as file:
+        out = bytearray(file.read(8))
+        while start := file.read(8):
+            size, name = struct.unpack(">I4s", start)
+            if name not in _CRITICAL:
+                file.seek(size + 4, 1)
+                continue
+            data, check = file.read(size), file.read(4)
+            if zlib.crc32(data, zlib.crc32(name)) != int.from_bytes(check, "big"):
                 raise damaged(path.name)
-        if name == b"IEND":
-            break
-        at = end
-    return b"".join(parts)
+            out += start + data + check
+            if name == b"IEND":
+                break
+    return out
 
 
 def _load_sixteen(path: Path, head: PngHead) -> NDArray[np.uint16]:
@@ -148,7 +147,8 @@ def _load_sixteen(path: Path, head: PngHead) -> NDArray[np.uint16]:
     if head.colour == 4:  # comes as BGRA of equal colours
         return np.ascontiguousarray(whole[:, :, 2:])
     if head.colour != 0:
-        return whole[:, :, [2, 1, 0, 3][: whole.shape[2]]]
+        swap = cv2.COLOR_BGR2RGB if whole.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
+        return np.asarray(cv2.cvtColor(whole, swap, dst=whole), dtype=np.uint16)
     if head.transparent is None or len(head.transparent) < 2:
         return whole
     clear = int.from_bytes(head.transparent[:2], "big")

@@ -155,6 +155,9 @@ def _page(first: Folder, order: Literal["<", ">"], placed: bool) -> _Page | None
 
 def _to_picture(samples: NDArray[Any], page: _Page, name: str) -> Pixels:
     """Samples as stored -> channels, then alpha if there is any."""
+    ordered = page.alpha in (None, page.colours) and samples.shape[2] <= page.colours + 1
+    if ordered and page.photometric in (_RGB, _BLACK_IS_ZERO) and not page.premultiplied:
+        return _integers(samples, name)
     alpha = None if page.alpha is None else _integers(samples[:, :, page.alpha], name)
     kept = [at for at in range(samples.shape[2]) if at != page.alpha][: page.colours]
     whole = samples if len(kept) == samples.shape[2] else samples[:, :, kept]
