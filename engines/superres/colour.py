@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 _LEVELS = 5
 REACH = 2**_LEVELS - 1  # pixels that a low-passed one depends on, each way
@@ -26,10 +27,11 @@ def low_pass(x: Tensor) -> Tensor:
 
 
 def _smoothed(x: Tensor, axis: int, step: int) -> Tensor:
-    places = torch.arange(x.shape[axis], device=x.device)
-    before = x.index_select(axis, (places - step).clamp(min=0))
-    after = x.index_select(axis, (places + step).clamp(max=x.shape[axis] - 1))
-    return before.add_(after).mul_(0.25).add_(x, alpha=0.5)
+    length = x.shape[axis]
+    margins = (step, step, 0, 0) if axis == 2 else (0, 0, step, step)
+    wide = pad(x[None], margins, mode="replicate")[0]
+    sides = wide.narrow(axis, 0, length) + wide.narrow(axis, 2 * step, length)
+    return sides.mul_(0.25).add_(x, alpha=0.5)
 
 
 def wavelet(found: Tensor, reference: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor
 from engines.media.picture_facts import Pixels
 from engines.superres.colour import REACH, wavelet
 from engines.superres.masks import nearest
-from engines.superres.rows import Enlarged, Resizing, Sink, Source, strips
+from engines.superres.rows import Enlarged, Resizing, Sink, Source, append, strips
 
 _BEST = 100.0  # dB; a picture that came back as it was
 
@@ -57,7 +57,8 @@ class Finish:
         self._target, self._look, self._sink = target, look, sink
         self._reach = REACH if look.wavelet else 0
         self._dtype = np.dtype(np.uint16 if look.bits == 16 else np.uint8)
-        self._path, self._file = path, path.open("wb")
+        self._path = path
+        path.write_bytes(b"")
         self._held = torch.empty(source.channels, 0, target[1])
         self._begin = 0  # row that `_held` begins with
         self._done = 0
@@ -77,7 +78,6 @@ class Finish:
 
     def close(self) -> None:
         """See `engines.superres.rows.Sink`."""
-        self._file.close()
         self._sink.close()
 
     def pixels(self) -> Pixels:
@@ -101,7 +101,7 @@ class Finish:
         if look.holes is not None:
             down, across = (nearest(look.holes.shape[i], self._target[i]) for i in (0, 1))
             out[look.holes[down[begin:end]][:, across]] = look.nodata
-        self._file.write(np.ascontiguousarray(out).data)
+        append(self._path, out)
         self._sink.take(levels / look.white)
 
 

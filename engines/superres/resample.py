@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 Kind = Literal["bicubic", "lanczos", "area"]
+_BLOCK = 64  # outputs that are filtered at once
 
 
 @dataclass(frozen=True)
@@ -61,24 +62,32 @@ def apply(x: Tensor, axis: int, plan: Taps, begin: int, end: int, offset: int = 
     """Filter one axis.
 
     Args:
-        x: float tensor whose `axis` begins at input `offset` and holds all that is needed.
-        axis: to be filtered.
+        x: (..., h, w) float tensor whose `axis` begins at input `offset` and holds all that is
+            needed.
+        axis: the last or the one before it.
         plan: its weights.
         begin: first output wanted.
         end: the one behind the last.
         offset: see `x`.
     """
-    first = plan.first[begin:end].to(x.device) - offset
-    weights = plan.weights[begin:end].to(x.device, x.dtype)
-    shape = [1] * x.dim()
-    shape[axis] = end - begin
-    out: Tensor | None = None
-    for tap in range(weights.shape[1]):
-        place = (first + tap).clamp(max=x.shape[axis] - 1)  # beyond it the weight is 0
-        part = x.index_select(axis, place) * weights[:, tap].reshape(shape)
-        out = part if out is None else out.add_(part)
-    assert out is not None
-    return out
+    last = axis % x.dim() == x.dim() - 1
+    parts: list[Tensor] = []
+    # Small dense matrices along the band of weights: several times the work, and yet much less
+    # time than gathering tap by tap.
+    for first in range(begin, end, _BLOCK):
+        stop = min(first + _BLOCK, end)
+        low, high = plan.span(first, stop)
+        count = plan.weights.shape[1]
+        places = (plan.first[first:stop, None] - low + torch.arange(count)).clamp(
+            max=high - low - 1
+        )
+        dense = torch.zeros(stop - first, high - low).scatter_add_(
+            1, places, plan.weights[first:stop]
+        )
+        dense = dense.to(x.device, x.dtype)
+        part = x.narrow(axis, low - offset, high - low)
+        parts.append(part @ dense.T if last else dense @ part)
+    return torch.cat(parts, dim=axis)
 
 
 def resize(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -78,7 +78,7 @@ class Canvas:
     def __init__(self, path: Path, channels: int, size: tuple[int, int]) -> None:
         """`path` is written anew."""
         self._path, self._channels, self._size = path, channels, size
-        self._file = path.open("wb")
+        path.write_bytes(b"")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -92,14 +92,13 @@ class Canvas:
 
     def take(self, rows: Tensor) -> None:
         """See `Sink`."""
-        self._file.write(rows.permute(1, 0, 2).contiguous().numpy().data)
+        append(self._path, rows.permute(1, 0, 2).numpy())
 
     def close(self) -> None:
         """See `Sink`."""
-        self._file.close()
 
     def window(self, top: int, bottom: int, left: int, right: int) -> Tensor:
-        """See `Source`; possible once the canvas is closed."""
+        """See `Source`; of rows that were taken."""
         height, width = self._size
         shape = (height, self._channels, width)
         # A mapping counts as memory of this process while it is there, so it is made anew.
@@ -109,7 +108,6 @@ class Canvas:
 
     def remove(self) -> None:
         """Delete the file."""
-        self._file.close()
         self._path.unlink(missing_ok=True)
 
 
@@ -148,6 +146,12 @@ class Resizing:
     def close(self) -> None:
         """See `Sink`."""
         self._sink.close()
+
+
+def append(path: Path, values: NDArray[Any]) -> None:
+    """Add an array's bytes to a file, which is not left open if the work ends here."""
+    with path.open("ab") as file:
+        file.write(np.ascontiguousarray(values).data)
 
 
 def pump(source: Source, sink: Sink, check: Callable[[], None]) -> None:

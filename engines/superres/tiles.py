@@ -193,8 +193,10 @@ class Tiler:
         left: Tensor | None = None  # what the last row of tiles shares with the next
         for number, row in enumerate(rows):
             high = (row.keep[1] - row.keep[0]) * scale
-            band = torch.zeros(self._source.channels, high, width * scale)
-            if left is not None:
+            # Tiles with a halo cover it once; others are added up.
+            shape = (self._source.channels, high, width * scale)
+            band = torch.zeros(shape) if tiling.halo is None else torch.empty(shape)
+            if left is not None and left.shape[1]:
                 band[:, : left.shape[1]] = left
             for column in columns:
                 self._meter.check()
@@ -218,7 +220,11 @@ class Tiler:
             result = result * row.weights[:, None]
         if column.weights is not None:
             result = result * column.weights
-        band[:, :, column.keep[0] * scale : column.keep[1] * scale] += result
+        part = band[:, :, column.keep[0] * scale : column.keep[1] * scale]
+        if self._upscaler.tiling.halo is None:
+            part += result
+        else:
+            part.copy_(result)
 
     def _enlarged(self, region: Tensor, at: tuple[int, int]) -> Tensor:
         """All channels of a tile, by groups of three; channels in several are averaged."""
@@ -235,6 +241,8 @@ class Tiler:
                         f"The network gave no usable numbers for {self._name}; choose another model"
                     )
             result = result[0].to("cpu", torch.float32)
+            if len(region) == 3:
+                return result
             if total is None:
                 total = torch.zeros(len(region), *result.shape[1:])
             for position, channel in enumerate(group):
@@ -272,9 +280,10 @@ def _mirrored(begin: int, end: int, size: int) -> Tensor:
 
 
 def _sound(result: Tensor, lr: Tensor) -> bool:
-    if not bool(torch.isfinite(result).all()):
+    total = float(result.sum())  # of no number, or of infinity, there is no finite sum
+    if not math.isfinite(total):
         return False
-    return bool(result.any()) or float(lr.max()) <= _BLACK
+    return total != 0.0 or bool(result.any()) or float(lr.max()) <= _BLACK
 
 
 def _up(value: int, multiple: int) -> int:

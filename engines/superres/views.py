@@ -40,19 +40,31 @@ class Shown:
 
     def eight_bits(self, top: int, bottom: int, left: int, right: int) -> NDArray[np.uint8]:
         """A part as (h, w, 1 or 3) uint8."""
-        levels = visible(self.pixels[top:bottom, left:right])
-        return _rounded(levels.astype(np.float32) * (255.0 / self.white))
+        return self.on_grey(self.pixels[top:bottom, left:right], 255.0 / self.white, top, left)
 
     def on_grey(
-        self, picture: NDArray[np.uint8], top: int, left: int, step: int = 1
+        self, levels: NDArray, gain: float, top: int, left: int, step: int = 1
     ) -> NDArray[np.uint8]:
-        """A part as it looks on grey, where it is transparent; `step` leaves pixels out."""
-        if self.alpha is None:
-            return picture
-        height, width = (side * step for side in picture.shape[:2])
-        part = self.alpha[top : top + height : step, left : left + width : step]
-        share = (part / np.float32(np.iinfo(part.dtype).max))[:, :, None]
-        return _rounded(picture * share + _BACKDROP * (1.0 - share))
+        """Some levels as uint8, on grey where the result is transparent, made in strips.
+
+        Args:
+            levels: (h, w, C) of any type.
+            gain: what they are multiplied by.
+            top: place of the first in the result.
+            left: likewise.
+            step: every how many pixels of the result there is one.
+        """
+        height, width = levels.shape[:2]
+        out = np.empty((height, width, 3 if levels.shape[2] >= 3 else 1), np.uint8)
+        for begin, end in strips(0, height, width * out.shape[2]):
+            part = levels[begin:end, :, : out.shape[2]] * np.float32(gain)
+            if self.alpha is not None:
+                rows = slice(top + begin * step, top + end * step, step)
+                share = self.alpha[rows, left : left + width * step : step]
+                share = (share / np.float32(np.iinfo(share.dtype).max))[:, :, None]
+                part = part * share + _BACKDROP * (1.0 - share)
+            out[begin:end] = np.rint(part).clip(0, 255)
+        return out
 
     def write(self, path: Path, picture: NDArray[np.uint8], quality: int) -> None:
         """Write a JPEG in the input's colour space."""
@@ -67,19 +79,17 @@ def compare(source: Source, result: Shown, stem: Path) -> Comparison:
     """Write before (Lanczos of `source`) and after as JPEG files whose names begin with `stem`."""
     height, width = result.pixels.shape[:2]
     top, bottom, left, right = _part(source, height, width)
-    plain = Enlarged(source, (height, width), "lanczos")
-    before = np.concatenate(
-        [
-            _rounded(
-                visible(plain.window(begin, end, left, right).permute(1, 2, 0).numpy()) * 255.0
-            )
-            for begin, end in strips(top, bottom, (right - left) * source.channels)
-        ]
-    )
-    after = result.eight_bits(top, bottom, left, right)
     paths = [stem.with_name(f"{stem.name}.{part}.jpg") for part in ("before", "after")]
-    for path, picture in zip(paths, (before, after), strict=True):
-        result.write(path, result.on_grey(picture, top, left), quality=92)
+    plain = Enlarged(source, (height, width), "lanczos")
+    before = [
+        result.on_grey(
+            plain.window(begin, end, left, right).permute(1, 2, 0).numpy(), 255.0, begin, left
+        )
+        for begin, end in strips(top, bottom, (right - left) * source.channels)
+    ]
+    result.write(paths[0], np.concatenate(before), quality=92)
+    del before
+    result.write(paths[1], result.eight_bits(top, bottom, left, right), quality=92)
     whole = (bottom - top, right - left) == (height, width)
     label = "Before and after" if whole else "Before and after where most detail is"
     return Comparison(paths[0], paths[1], "image", label)
@@ -89,23 +99,12 @@ def thumbnail(result: Shown, path: Path) -> Path:
     """Write a small JPEG of the result."""
     height, width = result.pixels.shape[:2]
     step = max(max(height, width) // (4 * _THUMBNAIL), 1)
-    levels = visible(result.pixels[: height // step * step : step, : width // step * step : step])
-    picture = _rounded(levels.astype(np.float32) * (255.0 / result.white))
-    picture = result.on_grey(picture, 0, 0, step)
+    picture = result.on_grey(result.pixels[::step, ::step], 255.0 / result.white, 0, 0, step)
     factor = min(_THUMBNAIL / max(picture.shape[:2]), 1.0)
     size = [max(round(side * factor), 1) for side in picture.shape[1::-1]]
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     result.write(path, small.reshape(size[1], size[0], -1).astype(np.uint8), quality=85)
     return path
-
-
-def visible(picture: NDArray) -> NDArray:
-    """The channels of (h, w, C) that are shown: three, or one where there are fewer."""
-    return picture[:, :, :3] if picture.shape[2] >= 3 else picture[:, :, :1]
-
-
-def _rounded(levels: NDArray) -> NDArray[np.uint8]:
-    return np.rint(levels).clip(0, 255).astype(np.uint8)
 
 
 def _part(source: Source, height: int, width: int) -> tuple[int, int, int, int]:
