@@ -31,7 +31,7 @@ from engines.superres.upsr.choose import mixed, upscaler
 _SCALE = 4
 _FEW = 10
 _TILE, _OVERLAP = 256, 48  # of the small picture
-_PIECE, _SHARED = 256, 64  # of the large one: the published training size
+_PIECE, _SHARED = 256, 32  # of the large one: the published training size
 _OFFICIAL_MACS = 0.70e6 * (_PIECE / (_PIECE - _SHARED)) ** 2  # for a pixel of the result and step
 
 
