@@ -10,12 +10,12 @@ import numpy as np
 from engines.base import UserError
 from engines.media.opening import beginning
 from engines.media.picture_facts import (
-    MOST_PIXELS,
     Picture,
     PictureFacts,
     PictureFormat,
     Pixels,
     Source,
+    check_room,
     damaged,
     ends_early,
 )
@@ -96,11 +96,8 @@ def _opened(path: Path) -> Source:
     except Exception as error:  # likewise
         raise _unreadable(path, error) from error
     facts = source.facts
-    if facts.width * facts.height > MOST_PIXELS:
-        raise UserError(
-            f"{path.name} has {facts.megapixels:.0f} megapixels, of which at most"
-            f" {MOST_PIXELS / 1e6:.0f} can be read; cut it into parts"
-        )
+    pixel = (facts.channels + facts.has_alpha) * facts.bits // 8
+    check_room(path.name, facts.height, facts.width, pixel)
     return source
 
 

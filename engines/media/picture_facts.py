@@ -14,7 +14,8 @@ from engines.media.geotiff import GeoFacts
 PictureFormat = Literal["png", "tiff", "jpeg", "webp", "bmp", "gif", "avif", "heic"]
 Pixels = NDArray[Any]  # uint8 or uint16
 
-MOST_PIXELS = 1 << 28  # of a picture that is read, 268 megapixels; results may be larger
+_MOST_PIXELS = 1 << 28  # of a picture that is read, 268 megapixels; results may be larger
+_MOST_BYTES = 2 << 30  # of its samples
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,30 @@ class Source:
     orientation: int
     notes: tuple[str, ...]
     load: Callable[[], Pixels]
+
+
+def check_room(name: str, height: int, width: int, pixel: int) -> None:
+    """Whether a picture may be decoded, which has it in memory whole.
+
+    Args:
+        name: of the file.
+        height: in pixels.
+        width: likewise.
+        pixel: bytes of all samples of a pixel.
+
+    Raises:
+        UserError: it is larger than anything that is read.
+    """
+    if height * width > _MOST_PIXELS:
+        raise UserError(
+            f"{name} has {height * width / 1e6:.0f} megapixels, of which at most"
+            f" {_MOST_PIXELS / 1e6:.0f} can be read; cut it into parts"
+        )
+    if height * width * pixel > _MOST_BYTES:
+        raise UserError(
+            f"{name} has {height * width * pixel / 2**30:.1f} GB of samples, of which at most"
+            f" {_MOST_BYTES / 2**30:.0f} can be read; cut it into parts"
+        )
 
 
 def ends_early(name: str) -> UserError:

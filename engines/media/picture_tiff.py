@@ -17,7 +17,7 @@ from engines.media.develop import srgb_profile
 from engines.media.geotiff import GeoFacts
 from engines.media.ifd import Entry, Folder, IfdReader
 from engines.media.picture_exif import packed_exif
-from engines.media.picture_facts import PictureFacts, Pixels, Source, damaged
+from engines.media.picture_facts import PictureFacts, Pixels, Source, check_room, damaged
 from engines.media.picture_pillow import cmyk_note, cmyk_to_rgb, load_eight
 from engines.media.picture_xmp import upright
 from engines.media.tiff_pieces import COMPRESSIONS, TiffLayout, read_samples
@@ -31,7 +31,6 @@ _DTYPES = {
 }  # fmt: skip
 _ASSOCIATED, _UNASSOCIATED = 1, 2
 _MOST_SAMPLES = 512
-_MOST_BYTES = 4 << 30  # decoded
 _CENTIMETRE = 3
 _NO_PICTURE = 1 | 4  # bits of the kind of page: a smaller copy, a mask
 
@@ -89,11 +88,8 @@ def open_tiff(path: Path) -> Source:
 
 def _by_pieces(path: Path, page: _Page, facts: PictureFacts, notes: list[str]) -> Source:
     layout = page.layout
-    if layout.nbytes > _MOST_BYTES:
-        raise UserError(
-            f"{path.name} has {layout.nbytes / 2**30:.1f} GB of samples, of which at most"
-            f" {_MOST_BYTES / 2**30:.0f} can be read; cut it into parts"
-        )
+    pixel = layout.samples * layout.dtype.itemsize
+    check_room(path.name, layout.height, layout.width, pixel)
     eight = layout.bits <= 8 or page.photometric in (_PALETTE, _CMYK)
     facts = replace(
         facts,

@@ -53,11 +53,6 @@ class TiffLayout:
         """Of a sample."""
         return 1 if self.dtype == np.bool_ else 8 * self.dtype.itemsize
 
-    @property
-    def nbytes(self) -> int:
-        """Of all samples once they are decoded."""
-        return self.width * self.height * self.samples * self.dtype.itemsize
-
 
 def read_samples(file: BinaryIO, layout: TiffLayout, name: str) -> NDArray[Any]:
     """Decode a page.

@@ -163,6 +163,16 @@ def test_more_pixels_than_fit(make: Callable[[], bytes], tmp_path: Path) -> None
             look(path)
 
 
+def test_more_samples_than_fit(tmp_path: Path) -> None:
+    entries: list[Entry] = [
+        (256, 4, (8000,)), (257, 4, (8000,)), (258, 3, (16,) * 20), (259, 3, (1,)),
+        (262, 3, (1,)), (273, 4, (8,)), (277, 3, (20,)), (278, 4, (8000,)), (279, 4, (4,)),
+    ]  # fmt: skip
+    (tmp_path / "a.tif").write_bytes(b"II*\0" + struct.pack("<I", 8) + pack_ifd(entries, 8))
+    with pytest.raises(UserError, match=r"^a\.tif has 2\.4 GB of samples, .*; cut it into parts$"):
+        read_facts(tmp_path / "a.tif")
+
+
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [(b"", "is empty; copy or download it again"), (b"hello", "is no picture that can be read"),
