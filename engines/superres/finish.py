@@ -34,7 +34,7 @@ class Look:
         bits: of a sample of the result, 8 or 16.
         white: what a sample of 1 is written as, at most 2^bits - 1.
         holes: (h, w) pixels of the input that hold no measurement.
-        nodata: the level that marks them.
+        nodata: the level that marks them, in all channels; no other pixel gets it.
     """
 
     strength: float
@@ -43,7 +43,7 @@ class Look:
     bits: int
     white: float
     holes: NDArray[np.bool_] | None = None
-    nodata: float = 0.0
+    nodata: int | None = None
 
 
 class Finish:
@@ -98,11 +98,19 @@ class Finish:
         most = 2**look.bits - 1
         levels = torch.round(found * look.white).clamp_(0.0, most)
         out = levels.permute(1, 2, 0).numpy().astype(self._dtype)
-        if look.holes is not None:
-            down, across = (nearest(look.holes.shape[i], self._target[i]) for i in (0, 1))
-            out[look.holes[down[begin:end]][:, across]] = look.nodata
+        if look.nodata is not None:
+            self._mark(out, begin, end, look.nodata)
         append(self._path, out)
         self._sink.take(levels / look.white)
+
+    def _mark(self, out: Pixels, begin: int, end: int, nodata: int) -> None:
+        """Write holes into rows, and move what was measured off their level."""
+        measured = np.all(out == nodata, axis=2)
+        out[measured] = nodata - 1 if nodata == np.iinfo(self._dtype).max else nodata + 1
+        if self._look.holes is not None:
+            shape = self._look.holes.shape
+            down, across = (nearest(shape[axis], self._target[axis]) for axis in (0, 1))
+            out[self._look.holes[down[begin:end]][:, across]] = nodata
 
 
 class Consistency:

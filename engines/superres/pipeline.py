@@ -71,6 +71,11 @@ class Work:
         target = fitted(height, width, factor, params.long_side)
         form, bits, notes = file_kind(facts, params)
         check_size(form, *target, picture.pixels.shape[2], facts.name)
+        if _nodata(facts, 2**bits - 1) != _nodata(facts, 2**facts.bits - 1):
+            raise UserError(
+                f"{facts.name} marks missing pixels by a level that {bits} bits cannot hold; keep "
+                "its bit depth"
+            )
         if factor < 1.0:
             notes.append("The picture is larger than was asked for, so it was made smaller")
         return cls(picture, factor, target, form, bits, tuple(notes))
@@ -157,7 +162,7 @@ class Pipeline:
             bits=work.bits,
             white=white / full * (2**work.bits - 1),
             holes=holes,
-            nodata=_nodata(picture.facts) or 0.0,
+            nodata=_nodata(picture.facts, 2**work.bits - 1),
         )
         check = Consistency(source, work.target)
         if self._colour() == "mean":
@@ -249,13 +254,15 @@ class Pipeline:
         return self._job.workspace / f".{name}.partial"
 
 
-def _nodata(facts: PictureFacts) -> float | None:
-    return facts.geo.nodata if facts.geo is not None else None
+def _nodata(facts: PictureFacts, most: int) -> int | None:
+    """The level of pixels that were not measured, where samples up to `most` can have it."""
+    nodata = facts.geo.nodata if facts.geo is not None else None
+    return int(nodata) if nodata is not None and nodata in range(most + 1) else None
 
 
 def _holes(picture: Picture) -> NDArray[np.bool_] | None:
     """Pixels that were not measured, if there are any and others beside them."""
-    nodata = _nodata(picture.facts)
+    nodata = _nodata(picture.facts, 2**picture.facts.bits - 1)
     if nodata is None:
         return None
     holes = unmeasured(picture.pixels, nodata)

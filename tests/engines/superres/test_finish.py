@@ -130,7 +130,9 @@ def test_unmeasured_pixels_stay_unmeasured(tmp_path: Path) -> None:
     holes[:4, 5:9] = True
     look = Look(1.0, False, None, 8, 255.0, holes=holes, nodata=7)
     found = torch.full((3, 60, 60), 0.5)
+    found[:, 50:] = 7 / 255
     out, _ = finished(found, Levels(pixels, 255.0), look, tmp_path / "x")
     expected = holes.repeat(3, 0).repeat(3, 1)
     assert (out[expected] == 7).all()
-    assert (out[~expected] == 128).all()
+    assert (out[:50][~expected[:50]] == 128).all()
+    assert (out[50:] == 8).all(), "what was measured does not become a hole"
