@@ -399,8 +399,8 @@
       const box = this.image.getBoundingClientRect();
       const { width, height } = this.picture;
       const [w, h] = this.sides;
-      return [((event.clientX - box.left) / box.width) * width - w / 2,
-        ((event.clientY - box.top) / box.height) * height - h / 2];
+      return [clamp(((event.clientX - box.left) / box.width) * width - w / 2, 0, width - w),
+        clamp(((event.clientY - box.top) / box.height) * height - h / 2, 0, height - h)];
     }
 
     point(event) {

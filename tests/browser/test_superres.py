@@ -72,21 +72,15 @@ def test_a_region_follows_the_pointer_and_the_settings(come: Come, tmp_path: Pat
     page.mouse.move(box["x"] + 5, box["y"] + 5)
     expect(preview.locator(".aim")).to_have_css("opacity", "1")
     page.mouse.click(box["x"] + 5, box["y"] + 5)
-    page.wait_for_function(
-        "() => document.querySelector('ns-region').state.shown?.found.left === 0"
-    )
-    assert _state(preview, "shown.found.top") == 0
+    _until_at(visitor, 0, 0)
     stage.focus()
     page.keyboard.press("Shift+ArrowRight")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
-    page.wait_for_function(
-        "() => document.querySelector('ns-region').state.shown?.found.left === 112"
-    )
-    assert _state(preview, "shown.found.top") == 32
+    _until_at(visitor, 112, 32)
 
     _scale(visitor, "2x")  # another setting enlarges the same place anew
-    expect(facts).to_contain_text(re.compile(f"{TO} 320 x 320"))
+    expect(facts).to_contain_text(re.compile(f"{TO} 384 x 320"))
     expect(line).to_contain_text("480 x 320")
     # Strength is a matter of the browser alone.
     before = _state(preview, "shown.after")
@@ -127,9 +121,7 @@ def test_a_picture_is_run_compared_at_100_percent_and_downloaded(
     expect(compare.get_by_text("Lanczos", exact=True)).to_be_visible()
     expect(compare.get_by_text("Enlarged", exact=True)).to_be_visible()
     compare.get_by_role("button", name="100 %").click()
-    page.wait_for_function(
-        f"document.querySelector('{RESULT} ns-compare').images.after.naturalWidth"
-    )
+    expect(compare.get_by_role("status")).to_be_hidden()
     drawn = compare.evaluate("(one) => one.images.after.getBoundingClientRect().width")
     assert drawn == 720
     expect(result.locator(".ns-headline")).to_contain_text("720")
