@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from engines.base import UserError
 from engines.superres.ediffsr.eanet import EaNet
-from engines.weights import NetworkSpec, Shapes
+from engines.weights import Checkpoint, NetworkSpec, Shapes
 
 OFFICIAL: dict[str, Any] = {
     "width": 64,
@@ -18,6 +18,7 @@ OFFICIAL: dict[str, Any] = {
     "dec_blk_nums": [1, 1, 1, 1],
     "anchored": False,
 }
+_AVERAGE = "ema_model."  # as the library ema-pytorch names it
 
 
 def _blocks(shapes: Shapes, level: str) -> int:
@@ -43,6 +44,18 @@ def _detect(shapes: Shapes) -> dict[str, Any] | None:
     }
 
 
+def _read(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """An averaged network inside its wrapper goes before the bare one beside it."""
+    averaged = {
+        key.removeprefix(_AVERAGE).removeprefix("module."): value
+        for key, value in checkpoint.tensors.items()
+        if key.startswith(_AVERAGE)
+    }
+    tensors = averaged or checkpoint.tensors
+    settings = _detect({key: tuple(value.shape) for key, value in tensors.items()})
+    return None if settings is None else (tensors, settings)
+
+
 def _golden_config(config: Mapping[str, Any]) -> dict[str, Any]:
     if config.get("img_channel", 3) != 3:
         raise UserError("Only the EANet for pictures of three channels is built here")
@@ -58,6 +71,7 @@ SPEC = NetworkSpec(
     id="superres.ediffsr/net",
     title="EDiffSR",
     detect=_detect,
+    read=_read,
     build=lambda config: EaNet(**config),
     golden_config=_golden_config,
     golden_run=_golden_run,

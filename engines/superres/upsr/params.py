@@ -25,7 +25,8 @@ class UpsrParams(SuperresParams):
     steps: int | None = option(
         None,
         title="Steps",
-        description="Of the diffusion in Sharp; empty is the authors' 5, 1 is quickest",
+        description="Of the diffusion in Sharp; empty is the authors' 5, fewer are some of those, "
+        "more lie between them",
         ge=1,
         le=20,
         advanced=True,
@@ -33,7 +34,8 @@ class UpsrParams(SuperresParams):
     weights: str = option(
         "upsr-small",
         title="Weights of the diffusion",
-        description="The bundled small network, or the authors' that you added under Models",
+        description="The bundled small network, or the authors' that you added under Models; without a "
+        "GPU that takes about 5 minutes for each megapixel of the result",
         models="superres.upsr/unet",
         max_length=120,
         advanced=True,

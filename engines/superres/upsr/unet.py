@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, leaky_relu, pixel_shuffle, silu
 
-from engines.superres.upsr.swin import SwinLayer, group_norm
+from engines.superres.upsr.swin import SwinLayer, WindowAttention, group_norm
 
 SCALE = 4
 
@@ -199,6 +199,8 @@ class UpsrUnet(nn.Module):
     def initialise(self, generator: torch.Generator) -> None:
         """Draw starting weights for training; residual branches and the output start small."""
         for name, module in self.named_modules():
+            if isinstance(module, WindowAttention):
+                nn.init.normal_(module.relative_position_bias_table, 0.0, 0.02, generator)
             if not isinstance(module, nn.Conv2d | nn.Linear):
                 continue
             with torch.no_grad():

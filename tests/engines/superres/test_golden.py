@@ -113,6 +113,19 @@ def test_files_of_the_authors_kind_load(name: str, how: str, tmp_path: Path) -> 
     assert all(torch.equal(value, again[key]) for key, value in network.state_dict().items())
 
 
+def test_an_average_of_the_whole_wrapped_network_loads(tmp_path: Path) -> None:
+    _, kind, settings = SMALL["eanet"]
+    network = kind(**settings)
+    tensors: dict[str, torch.Tensor] = {"initted": torch.tensor(True), "step": torch.tensor(9)}
+    for key, value in network.state_dict().items():
+        tensors[f"online_model.module.{key}"] = value + 1
+        tensors[f"ema_model.module.{key}"] = value
+    torch.save(tensors, tmp_path / "lastest_EMA.pth")
+    file = convert(tmp_path / "lastest_EMA.pth", tmp_path / "mine.safetensors")
+    again = load(file, "cpu").network.state_dict()
+    assert all(torch.equal(value, again[key]) for key, value in network.state_dict().items())
+
+
 def test_a_file_that_lacks_a_tensor_is_refused_in_one_sentence(tmp_path: Path) -> None:
     _, kind, settings = SMALL["eanet"]
     tensors = dict(kind(**settings).state_dict())

@@ -128,10 +128,15 @@ def test_small_and_narrow_pictures(engine: str, size: tuple[int, int], tmp_path:
 def test_grey_stays_grey_and_colours_are_held(engine: str, tmp_path: Path) -> None:
     grey = save(tmp_path / "g.png", photo(24, 24, 1))
     assert picture(run(engine, grey, tmp_path / "g", **SETTINGS[engine])).shape == (96, 96)
-    flat = np.zeros((32, 32, 3), np.uint8) + np.array([40, 120, 200], np.uint8)
+    flat = np.zeros((32, 32, 3), np.uint8) + np.array([110, 120, 135], np.uint8)
     path = save(tmp_path / "f.png", flat)
-    held = picture(run(engine, path, tmp_path / "f", **SETTINGS[engine]))
-    assert np.abs(held.mean(axis=(0, 1)) - flat[0, 0]).max() < 1.0
+    away: dict[str, float] = {}
+    for colour in ("auto", "off"):
+        folder = tmp_path / colour
+        found = picture(run(engine, path, folder, colour=colour, **SETTINGS[engine]))
+        away[colour] = float(np.abs(found.mean(axis=(0, 1)) - flat[0, 0]).max())
+    assert away["auto"] < 1.0
+    assert away["auto"] < away["off"]
 
 
 @pytest.mark.parametrize("engine", SETTINGS)
