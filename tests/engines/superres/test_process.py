@@ -299,14 +299,14 @@ from engines.superres import rows
 from engines.superres.upscaler import Method, Tiling
 from tests.engines.superres.helpers import QuietJob, Repeat, photo, save
 
-rows._STRIP_BYTES = 2 << 20  # what is constant then shows less
+rows._STRIP_BYTES = 1 << 20  # what is constant then shows less
 
 def peak():
     text = Path("/proc/self/status").read_text()
     return int(text.split("VmHWM:")[1].split()[0]) / 1024
 
 folder = Path(sys.argv[1])
-for side in (100, 200, 500):
+for side in (100, 600):
     picture = read_picture(save(folder / "a.png", photo(side, side)))
     Path("/proc/self/clear_refs").write_text("5")
     before = peak()
@@ -323,5 +323,5 @@ def test_memory_hardly_grows_with_the_result(tmp_path: Path) -> None:
         [sys.executable, "-c", MEASURED, str(tmp_path)],
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    _, small, large = (float(line) for line in done.stdout.split())
-    assert large - small < 25.0  # MB; 3 more megapixels of float32 RGB would be 40
+    _, large = (float(line) for line in done.stdout.split())
+    assert large < 45.0  # MB; one picture of 5.8 megapixels in float32 RGB would be 69
