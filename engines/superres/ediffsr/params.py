@@ -28,8 +28,8 @@ class EdiffsrParams(SuperresParams):
     weights: str = option(
         "ediffsr-small",
         title="Weights",
-        description="The bundled small network, or the authors' that you added under Models; without "
-        "a GPU that takes about a minute for each step and megapixel of the result",
+        description="The bundled small network, or the authors' that you added under Models; "
+        "without a GPU that takes about a minute for each step and megapixel of the result",
         models="superres.ediffsr/net",
         max_length=120,
         advanced=True,

@@ -81,6 +81,11 @@ class EdiffsrRecipe(Recipe):
                 "noise": torch.randn(high.shape, generator=generator),
             }
 
+    def hidden(self, network: nn.Module) -> set[str]:
+        """Without gains, and the first and last layers."""
+        aside = (".beta", ".gamma", ".g", "intro.weight", "ending.weight")
+        return {name for name in super().hidden(network) if not name.endswith(aside)}
+
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
         """Absolute error of what the layers of an anchored network give."""
         assert isinstance(network, EaNet)

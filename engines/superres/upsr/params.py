@@ -34,8 +34,8 @@ class UpsrParams(SuperresParams):
     weights: str = option(
         "upsr-small",
         title="Weights of the diffusion",
-        description="The bundled small network, or the authors' that you added under Models; without "
-        "a GPU that takes about 5 minutes for each megapixel of the result",
+        description="The bundled small network, or the authors' that you added under Models; "
+        "without a GPU that takes about 5 minutes for each megapixel of the result",
         models="superres.upsr/unet",
         max_length=120,
         advanced=True,

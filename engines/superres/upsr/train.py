@@ -122,6 +122,11 @@ class UpsrRecipe(Recipe):
                 "noise": torch.randn(high.shape, generator=generator),
             }
 
+    def hidden(self, network: nn.Module) -> set[str]:
+        """Without the first and last layers, and those of the time."""
+        aside = ("input_blocks.0.", "conv_last.", "time_embed.")
+        return {name for name in super().hidden(network) if not name.startswith(aside)}
+
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
         """See `sharpness_loss`."""
         given = Given.of(batch["low"], batch["estimate"])
