@@ -59,7 +59,6 @@ def run() -> list[dict[str, Any]]:
     """
     only = [one for one in os.environ.get("STUDIO_BENCH_ONLY", "").split(",") if one]
     save = os.environ.get("STUDIO_BENCH_SAVE")
-    natural = Natural.load()
     rows: list[dict[str, Any]] = []
     for name, pairs in sets().items():
         base = [psnr_y(_tensor(_lanczos(low)), _tensor(high), SCALE) for low, high in pairs]
@@ -75,7 +74,7 @@ def run() -> list[dict[str, Any]]:
             except UserError as error:
                 sys.stderr.write(f"{system} is left out: {error}\n")
                 continue
-            row = {"set": name, "system": system} | _judge(found, pairs, base, natural)
+            row = {"set": name, "system": system} | judge(found, pairs, base)
             rows.append(row | {"seconds": round(seconds, 3)})
             sys.stderr.write(f"{rows[-1]}\n")
             if save:
@@ -105,12 +104,10 @@ def sets() -> dict[str, list[tuple[Picture, Picture]]]:
     return found
 
 
-def _judge(
-    found: list[Picture],
-    pairs: list[tuple[Picture, Picture]],
-    base: list[float],
-    natural: Natural,
+def judge(
+    found: list[Picture], pairs: list[tuple[Picture, Picture]], base: list[float]
 ) -> dict[str, float]:
+    """Means of all measures; `base` is the PSNR of Lanczos of each pair, in dB."""
     values: dict[str, list[float]] = {}
     for picture, (low, high), plain in zip(found, pairs, base, strict=True):
         ours, truth = _tensor(picture), _tensor(high)
@@ -130,7 +127,7 @@ def _judge(
     means = {name: round(float(np.mean(value)), 3) for name, value in values.items()}
     return means | {
         "least_db": round(min(values["lead_db"]), 3),
-        "niqe_ours": round(natural.distance(lumas), 2),
+        "niqe_ours": round(Natural.load().distance(lumas), 2),
     }
 
 
@@ -139,7 +136,8 @@ def _lanczos(low: Picture) -> Picture:
 
 
 def _tensor(picture: Picture) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float() / 255.0
+    planes = np.ascontiguousarray(picture.transpose(2, 0, 1)).astype(np.float32)
+    return torch.from_numpy(planes)[None] / 255.0
 
 
 def _bytes(picture: Tensor) -> Picture:
