@@ -93,7 +93,8 @@ class Page:
         self.timer = gr.Timer(_ACTIVE)
         self.panels: list[Panel] = [queue, notice, past, self.weights]
         for tab in self.tabs:
-            self.panels += [tab.files, *tab.beside, tab.result]
+            # A result first: what stands beside it is to know of one that has just been opened.
+            self.panels += [tab.files, tab.result, *tab.beside]
         self.panels.append(header)  # last: it tells the address what the others have opened
 
     def _model_choices(self, network: str) -> list[tuple[str, str]]:

@@ -117,7 +117,7 @@
             text-align: center; color: var(--ns-on-stage); background: var(--ns-stage); border-radius: 6px; }
     ns-compare.old { opacity: .7; transition: opacity .2s .3s; }
     .foot { margin-top: 10px; font-size: 13px; color: var(--ns-muted); font-variant-numeric: tabular-nums; }
-    .foot > div { display: flex; flex-wrap: wrap; align-items: center; gap: 4px 12px; min-height: 28px; }
+    .foot > div { display: flex; flex-wrap: wrap; align-items: center; gap: 2px 12px; }
     .foot p { margin: 6px 0 0; max-width: 52ch; }
     .foot b { font-weight: 500; color: var(--ns-text); }
     .foot .wrong { color: var(--ns-danger); }
