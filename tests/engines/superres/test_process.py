@@ -222,13 +222,21 @@ def test_bands_of_a_satellite_are_enlarged_in_threes(tmp_path: Path) -> None:
     path = tmp_path / "tile.tif"
     tifffile.imwrite(
         path, bands.transpose(2, 0, 1), photometric="minisblack", planarconfig="separate",
+        metadata=None,
         extratags=[
             (33550, 12, 3, (10.0, 10.0, 0.0), True),
             (33922, 12, 6, (0.0, 0.0, 0.0, 500_000.0, 4_000_000.0, 0.0), True),
             (42113, 2, 2, "0", True),
         ],
     )  # fmt: skip
-    stage = Repeat(2, Tiling(halo=0, tile=32))
+    brightest: list[float] = []
+
+    class Looking(Repeat):
+        def upscale(self, lr: Any, place: tuple[int, int], full: bool = False) -> Any:
+            brightest.append(float(lr.max()))
+            return super().upscale(lr, place)
+
+    stage = Looking(2, Tiling(halo=0, tile=32))
     outcome = enlarge(
         path, SuperresParams(scale=2), QuietJob(tmp_path / "w"), makes(stage), "x.y", "1"
     )
@@ -243,6 +251,7 @@ def test_bands_of_a_satellite_are_enlarged_in_threes(tmp_path: Path) -> None:
     expected = bands.repeat(2, 0).repeat(2, 1)
     assert np.abs(found.astype(int) - expected).max() <= 1
     assert len(stage.seen) == 2
+    assert max(brightest) == 1.0, "a network sees no picture that is nearly black"
 
 
 def test_the_same_seed_is_the_same_file(tmp_path: Path) -> None:
