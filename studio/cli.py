@@ -159,7 +159,9 @@ def _models_parser(models: argparse.ArgumentParser) -> None:
     pull = verbs.add_parser("pull", help="fetch a language model; where others are published")
     pull.add_argument("network", nargs="?", metavar="ID", help="such as smollm2-135m")
     add = verbs.add_parser("add", help="check a checkpoint and keep it")
-    add.add_argument("file", type=Path, metavar="FILE", help="safetensors, tensors-only .pth, or ncnn .param")
+    add.add_argument(
+        "file", type=Path, metavar="FILE", help="safetensors, tensors-only .pth, or ncnn .param"
+    )
     add.add_argument("--name", default="", metavar="ID", help="what to call it")
     remove = verbs.add_parser("remove", help="forget added weights")
     remove.add_argument("id", metavar="ID")
