@@ -36,17 +36,20 @@ from engines.weights import ModelFile
 
 _SCALE = 4
 _SIDE = 128  # of a training crop
-_BATCH = 4
 _STEPS = 10  # of the validation's sampling
 
 
 class EdiffsrRecipe(Recipe):
     """Data, loss and validation of one size of EANet (see the module's text)."""
 
-    def __init__(self, name: str, title: str, settings: dict[str, Any]) -> None:
+    def __init__(
+        self, name: str, title: str, settings: dict[str, Any], batch: int = 4, held: int = 6
+    ) -> None:
+        """`held` crops of photos kept out of training are validated on."""
         self.name = name
         self.title = title
         self.settings = settings
+        self.batch, self.held = batch, held
         self.config = TrainConfig(rate=1e-3, muon=0.004, final_rate=0.02, average=0.998, half=True)
         self._crops: Crops | None = None
         self._mean: tuple[FastNet, ModelFile] | None = None
@@ -71,13 +74,13 @@ class EdiffsrRecipe(Recipe):
         ratios = torch.tensor([sde.ratio(t) for t in range(1, sde.steps + 1)])
         shares = torch.cat([ratios[:1] - ratios[1:2], ratios[:-1] - ratios[1:]])
         while True:
-            high = crops.draw(random, _BATCH)
+            high = crops.draw(random, self.batch)
             with torch.no_grad():
                 mean = fast(rounded(Bicubic(_SCALE).measure(high)))
             yield {
                 "high": high,
                 "mean": mean,
-                "time": 1 + torch.multinomial(shares, _BATCH, True, generator=generator),
+                "time": 1 + torch.multinomial(shares, self.batch, True, generator=generator),
                 "noise": torch.randn(high.shape, generator=generator),
             }
 
@@ -104,7 +107,7 @@ class EdiffsrRecipe(Recipe):
         assert isinstance(network, EaNet)
         crops, fast, _ = self._ready()
         device = next(network.parameters()).device
-        high = crops.held(6, 192)
+        high = crops.held(self.held, 192)
         mean = fast(rounded(Bicubic(_SCALE).measure(high))).to(device)
 
         def draw(stream: int) -> Tensor:
@@ -116,7 +119,8 @@ class EdiffsrRecipe(Recipe):
             found = sample(network, network.sde, mean, draw, times=times, kind="posterior")
         pictures = {"mean": rounded(mean.cpu()), "ours": rounded(found.float().cpu())}
         rows = [
-            torch.cat([*(one[i] for one in pictures.values()), high[i]], dim=2) for i in (0, 1, 2)
+            torch.cat([*(one[i] for one in pictures.values()), high[i]], dim=2)
+            for i in range(min(self.held, 3))
         ]
         picture = (torch.cat(rows, dim=1) * 255.0).byte().permute(1, 2, 0).numpy()
         cv2.imwrite(str(figure), picture[:, :, ::-1])

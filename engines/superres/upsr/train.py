@@ -33,7 +33,6 @@ from engines.training.photos import PACKAGES
 from engines.weights import BUNDLED, ModelFile, read_model, read_tensors
 
 _LOW = 32  # side of a training crop at the input's resolution
-_BATCH = 8
 _REGRESSORS = ("fast-x4-photo", "fast-x4")
 _GRADIENT, _SPECTRUM = 0.1, 0.05  # shares of the loss
 _SIZES = 3  # of the spectrum: whole, a half, a quarter
@@ -85,10 +84,14 @@ def sharpness_loss(found: Tensor, truth: Tensor) -> Tensor:
 class UpsrRecipe(Recipe):
     """Data, loss and validation of one size of the U-Net (see the module's text)."""
 
-    def __init__(self, name: str, title: str, settings: dict[str, Any]) -> None:
+    def __init__(
+        self, name: str, title: str, settings: dict[str, Any], batch: int = 8, held: int = 8
+    ) -> None:
+        """`held` crops of photos kept out of training are validated on."""
         self.name = name
         self.title = title
         self.settings = settings
+        self.batch, self.held = batch, held
         self.config = TrainConfig(rate=4e-4, muon=0.004, final_rate=0.02, average=0.998, half=True)
         self._crops: Crops | None = None
         self._regressor: tuple[FastNet, ModelFile] | None = None
@@ -110,7 +113,7 @@ class UpsrRecipe(Recipe):
         random = np.random.default_rng(seed)
         generator = torch.Generator().manual_seed(seed)
         while True:
-            high = crops.draw(random, _BATCH)
+            high = crops.draw(random, self.batch)
             low = worn(high, random)
             with torch.no_grad():
                 estimate = g(low)
@@ -118,7 +121,7 @@ class UpsrRecipe(Recipe):
                 "low": low,
                 "high": high,
                 "estimate": estimate,
-                "step": torch.randint(SCHEDULE.steps, (_BATCH,), generator=generator),
+                "step": torch.randint(SCHEDULE.steps, (self.batch,), generator=generator),
                 "noise": torch.randn(high.shape, generator=generator),
             }
 
@@ -142,7 +145,7 @@ class UpsrRecipe(Recipe):
         """
         crops, g, _ = self._ready()
         device = next(network.parameters()).device
-        high = crops.held(8, 64 * SCALE)
+        high = crops.held(self.held, 64 * SCALE)
         low = worn(high, np.random.default_rng(9)).to(device)
         given = Given.of(low, g.to(device)(low))
         height, width = high.shape[-2:]
@@ -159,7 +162,8 @@ class UpsrRecipe(Recipe):
         }
         pictures = {name: rounded(one.cpu()) for name, one in shown.items()}
         rows = [
-            torch.cat([*(one[i] for one in pictures.values()), high[i]], dim=2) for i in (0, 1, 2)
+            torch.cat([*(one[i] for one in pictures.values()), high[i]], dim=2)
+            for i in range(min(self.held, 3))
         ]
         picture = (torch.cat(rows, dim=1) * 255.0).byte().permute(1, 2, 0).numpy()
         cv2.imwrite(str(figure), picture[:, :, ::-1])
