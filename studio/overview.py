@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engines.base import UserError
 from studio.reader import FileReader, Look
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    _Image = tuple[Image, bytes | None]
 
 _SIDE = 1600  # pixels, of the longer side
 _QUALITY = 88
@@ -50,7 +56,8 @@ def overview(path: Path) -> Look:
     return Look(more={"image": made.getvalue(), "type": f"image/{kind}"})
 
 
-def _drafted(path: Path):  # type: ignore[no-untyped-def]
+def _drafted(path: Path) -> _Image | None:
+    """A JPEG, decoded at a part of its size, and its profile; None for any other picture."""
     from PIL import Image, ImageOps
 
     try:
@@ -64,7 +71,8 @@ def _drafted(path: Path):  # type: ignore[no-untyped-def]
         return None
 
 
-def _read(path: Path):  # type: ignore[no-untyped-def]
+def _read(path: Path) -> _Image:
+    """Any picture with 8 bits a sample, and its profile; of many bands the first three."""
     import numpy as np
     from PIL import Image
 
