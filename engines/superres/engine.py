@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -40,9 +41,13 @@ class _SuperresEngine:
 
         if len(inputs) != 1:
             raise UserError(f"{self.title} takes one picture at a time")
-        return enlarge(
-            inputs[0], params, job, self._make(params, job), self.id, self.version, origin
-        )
+        told = params.for_file(inputs[0])
+        result = enlarge(inputs[0], told, job, self._make(told, job), self.id, self.version, origin)
+        return replace(result, notes=(*result.notes, *self._choices(params, told)))
+
+    def _choices(self, params: Any, told: Any) -> Sequence[str]:
+        """Sentences on what was decided by the file."""
+        return ()
 
     def _make(self, params: Any, job: Job) -> Make:
         raise NotImplementedError
@@ -71,6 +76,14 @@ class UpsrEngine(_SuperresEngine):
         "Enlarges photographs: a faithful estimate, or detail drawn by diffusion"
     )
     Params: ClassVar[type[Params]] = UpsrParams
+
+    def _choices(self, params: Any, told: Any) -> Sequence[str]:
+        if params.source == "auto" and told.source == "photo":
+            return (
+                "This JPEG is coarsely compressed, so traces of that were taken out; choose Clean "
+                "to keep them",
+            )
+        return ()
 
     def _make(self, params: Any, job: Job) -> Make:
         from engines.superres.upsr.choose import choose

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Literal, Self
 
 from pydantic import field_validator
 
@@ -98,6 +99,10 @@ class SuperresParams(Params):
         max_length=120,
         advanced=True,
     )
+
+    def for_file(self, _path: Path) -> Self:
+        """The same with every choice made that depends on the file."""
+        return self
 
     @field_validator("tile")
     @classmethod

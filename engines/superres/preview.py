@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from engines import registry
 from engines.base import Engine, Job, MediaKind, Params, Result, UserError, option
+from engines.superres.params import SuperresParams
 
 if TYPE_CHECKING:
     from engines.media.picture import Picture
@@ -79,7 +80,7 @@ class PreviewEngine:
         job.check_cancelled()
         region = place(picture, params)
         around = _widened(region, picture)
-        shown, seconds, whole = _enlarge(picture, region, around, params, job)
+        shown, seconds, whole = _enlarge(inputs[0], picture, region, around, params, job)
         folder = job.resumable(params.key)
         icc = picture.facts.icc
         _save(folder / AFTER, shown, icc)
@@ -183,7 +184,7 @@ def _widened(region: Box, picture: Picture) -> Box:
 
 
 def _enlarge(
-    picture: Picture, region: Box, around: Box, params: PreviewParams, job: Job
+    path: Path, picture: Picture, region: Box, around: Box, params: PreviewParams, job: Job
 ) -> tuple[Any, float, float]:
     """The region as (h, w, c) uint8, seconds it took, and seconds that the whole would take."""
     from engines.media.picture import read_picture
@@ -195,6 +196,8 @@ def _enlarge(
     _write(cut, picture, around)
     bounded: Any = _Bounded(job, params.seconds)
     checked = engine.Params.model_validate(settings)
+    if isinstance(checked, SuperresParams):
+        checked = checked.for_file(path)
     # Where it lies in the picture decides the noise that diffusion begins with.
     placed = {"origin": (around.top, around.left)}
     placed = placed if "origin" in signature(engine.run).parameters else {}

@@ -105,7 +105,7 @@ def choose(params: UpsrParams, job: Job, factor: float, steps: Steps) -> Method:
 
 def fast_names(factor: float, source: str) -> Sequence[str]:
     """Ids of the bundled estimators for a factor, one after the other."""
-    if source == "clean":
+    if source != "photo":
         return [_CLEAN[scale] for scale in chain(factor, (2, 4))]
     rest = factor / 4
     return [_PHOTO, *(fast_names(rest, "clean") if rest > 1.03 else ())]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Literal, Self
 
 from engines.base import option
 from engines.superres.params import SuperresParams
@@ -16,11 +17,11 @@ class UpsrParams(SuperresParams):
         title="Mode",
         description="Fast is the faithful estimate, Sharp draws detail on it by diffusion",
     )
-    source: Literal["photo", "clean"] = option(
-        "photo",
+    source: Literal["auto", "clean", "photo"] = option(
+        "auto",
         title="Picture",
-        description="Photo takes noise and JPEG traces out, clean keeps every pixel of a sharp "
-        "original",
+        description="Clean keeps all of a good original, photo takes noise and JPEG traces out; "
+        "auto goes by the JPEG's own quality",
     )
     steps: int | None = option(
         None,
@@ -48,3 +49,11 @@ class UpsrParams(SuperresParams):
         max_length=120,
         advanced=True,
     )
+
+    def for_file(self, path: Path) -> Self:
+        """With the condition of the picture decided; see `condition`."""
+        if self.source != "auto":
+            return self
+        from engines.superres.upsr.condition import condition
+
+        return self.model_copy(update={"source": condition(path)})

@@ -130,4 +130,4 @@ def _regressor(params: UpsrParams, diffusion: LoadedModel) -> str:
             f"The weights {diffusion.file.id} start from the authors' regressor; add atd_real.pth "
             "under Models and choose it as weights of the estimate"
         )
-    return _CLEAN_REGRESSOR if params.source == "clean" else str(named)
+    return str(named) if params.source == "photo" else _CLEAN_REGRESSOR

@@ -68,8 +68,15 @@ def test_which_networks_are_asked_for_what(tmp_path: Path) -> None:
     assert asked(scale=2, source="clean") == ["fast-x2"]
     assert asked(scale=3, source="clean") == ["fast-x4"]
     assert asked(scale=8, source="clean") == ["fast-x2", "fast-x4"]
-    assert asked(scale=2) == ["fast-x4-photo"]
-    assert asked(scale=6) == ["fast-x4-photo", "fast-x2"]
+    assert asked(scale=2, source="photo") == ["fast-x4-photo"]
+    assert asked(scale=6, source="photo") == ["fast-x4-photo", "fast-x2"]
+    assert asked(scale=4) == ["fast-x4"]
+    worn = tmp_path / "worn.jpg"
+    Image.fromarray(photo(20, 24)).save(worn, quality=60)
+    job = QuietJob(tmp_path / "w")
+    result = run_in(job, "superres.upsr", worn, scale=4.0)
+    assert job.asked == ["fast-x4-photo"]
+    assert any("coarsely compressed" in note for note in result.notes)
     assert asked(strength=0.0) == []
     assert asked(regressor="my-x4", scale=8) == ["my-x4"]
 

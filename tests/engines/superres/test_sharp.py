@@ -214,7 +214,7 @@ def test_the_uncertainty_map_is_bright_where_the_estimate_is_unsure(tmp_path: Pa
 
 def test_sharp_draws_the_map_and_fast_does_not(tmp_path: Path) -> None:
     path = save(tmp_path / "a.png", photo(24, 40))
-    outcome = run("superres.upsr", path, tmp_path / "s", mode="sharp", scale=2.0)
+    outcome = run("superres.upsr", path, tmp_path / "s", mode="sharp", scale=2.0, source="photo")
     (figure,) = outcome.figures
     assert opened(figure.path).shape[:2] == (24, 40)
     assert "upsr-sharp" in outcome.outputs[0].path.name
@@ -225,7 +225,7 @@ def test_sharp_draws_the_map_and_fast_does_not(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "asked"),
     [
-        ({}, ["upsr-small", "fast-x4-photo"]),
+        ({"source": "photo"}, ["upsr-small", "fast-x4-photo"]),
         ({"source": "clean"}, ["upsr-small", "fast-x4"]),
         ({"regressor": "atd"}, ["upsr-small", "atd"]),
         ({"weights": "upsr-official", "regressor": "atd"}, ["upsr-official", "atd"]),
@@ -249,7 +249,7 @@ def test_which_networks_the_diffusion_takes(
 
 def test_beyond_four_times_clean_estimates_follow(tmp_path: Path) -> None:
     job = DiffusionJob(tmp_path / "w")
-    method = sharp(UpsrParams(mode="sharp"), job, 8.0, Still())
+    method = sharp(UpsrParams(mode="sharp", source="photo"), job, 8.0, Still())
     assert [stage.scale for stage in method.stages] == [4, 2]
     assert job.asked == ["upsr-small", "fast-x4-photo", "fast-x2"]
 
