@@ -120,6 +120,7 @@ def test_size_is_said_in_large_numbers_and_agreement_in_a_sentence() -> None:
         ("Width", 2560.0, "px"), ("Height", 1708.0, "px"), ("Megapixels", 4.4, ""),
     ]  # fmt: skip
     assert reading.verdict == verdict(41.2)
+    assert reading.verdict is not None
     assert reading.verdict.tone == "sure"
     assert verdict(20.0).tone == "doubt"
     assert [row.name for row in reading.rest] == [
