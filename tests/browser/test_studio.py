@@ -25,7 +25,7 @@ CHART, SMALL = RAW / "colorchart.dng", RAW / "P003908.KDC"
 
 # The picture of one side as it is drawn: its own size, its size and place in the window.
 DRAWN = """(compare, side) => {
-  const image = compare.shadowRoot.querySelector(`.${side} img`);
+  const image = compare.shadowRoot.querySelector(`.${side} .top`);
   const box = image.getBoundingClientRect();
   return { own: [image.naturalWidth, image.naturalHeight], width: box.width, left: box.left,
     top: box.top, clip: compare.shadowRoot.querySelector(`.${side}`).style.clipPath };
