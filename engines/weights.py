@@ -115,6 +115,24 @@ class NetworkSpec:
     needs: Callable[[], str] = lambda: ""
 
 
+def no_golden(_config: Mapping[str, Any]) -> dict[str, Any]:
+    """For a network of this project's own, as `NetworkSpec.golden_config`.
+
+    Raises:
+        UserError: always.
+    """
+    raise UserError("This network is this project's own; there are no golden numbers of it")
+
+
+def no_run(_network: nn.Module, _inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Likewise, as `NetworkSpec.golden_run`.
+
+    Raises:
+        UserError: always.
+    """
+    raise UserError("This network is this project's own; there are no golden numbers of it")
+
+
 @dataclass(frozen=True)
 class ModelFile:
     """A safetensors file with weights that some network of ours can hold.

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
-
-from engines.base import UserError
 from engines.speech.small import (
     BRIDGE_MAPS,
     PREDICTIVE_MAPS,
@@ -15,7 +11,7 @@ from engines.speech.small import (
     SmallStorm,
     stem_inputs,
 )
-from engines.weights import NetworkSpec, Shapes
+from engines.weights import NetworkSpec, Shapes, no_golden, no_run
 
 
 def _size(shapes: Shapes, trunk: str, maps: int) -> dict[str, Any] | None:
@@ -39,21 +35,13 @@ def _detect_storm(shapes: Shapes) -> dict[str, Any] | None:
     return size and size | {"refiner": "refiner.unet.stem.weight" in shapes}
 
 
-def _no_golden(_config: Mapping[str, Any]) -> dict[str, Any]:
-    raise UserError("This network is this project's own; there are no golden numbers of it")
-
-
-def _no_run(_network: nn.Module, _inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    raise UserError("This network is this project's own; there are no golden numbers of it")
-
-
 STORM = NetworkSpec(
     id="speech.storm/small",
     title="small StoRM",
     detect=_detect_storm,
     build=lambda config: SmallStorm(**config),
-    golden_config=_no_golden,
-    golden_run=_no_run,
+    golden_config=no_golden,
+    golden_run=no_run,
     expected=("denoiser.unet.stem.weight", "denoiser.unet.head.weight"),
     official=lambda _config: False,
     licence="Apache-2.0",
@@ -65,8 +53,8 @@ SGMSE = NetworkSpec(
     title="small SGMSE+",
     detect=lambda shapes: _size(shapes, "unet.", BRIDGE_MAPS),
     build=lambda config: BridgeNet(**config),
-    golden_config=_no_golden,
-    golden_run=_no_run,
+    golden_config=no_golden,
+    golden_run=no_run,
     expected=("unet.stem.weight", "unet.head.weight"),
     official=lambda _config: False,
     licence="Apache-2.0",

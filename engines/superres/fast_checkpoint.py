@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
-
-from engines.base import UserError
 from engines.superres.fast import FastNet
-from engines.weights import NetworkSpec, Shapes
+from engines.weights import NetworkSpec, Shapes, no_golden, no_run
 
 
 def _detect(shapes: Shapes) -> dict[str, Any] | None:
@@ -23,21 +19,13 @@ def _detect(shapes: Shapes) -> dict[str, Any] | None:
     return {"scale": math.isqrt(base[0] // 3), "channels": head[0], "blocks": blocks}
 
 
-def _no_golden(_config: Mapping[str, Any]) -> dict[str, Any]:
-    raise UserError("This network is this project's own; there are no golden numbers of it")
-
-
-def _no_run(_network: nn.Module, _inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    raise UserError("This network is this project's own; there are no golden numbers of it")
-
-
 SPEC = NetworkSpec(
     id="superres.upsr/fast",
     title="Fast upscaler",
     detect=_detect,
     build=lambda config: FastNet(**config),
-    golden_config=_no_golden,
-    golden_run=_no_run,
+    golden_config=no_golden,
+    golden_run=no_run,
     expected=("base.weight", "head.weight", "body.0.first.weight", "tail.weight"),
     official=lambda _config: False,
     licence="Apache-2.0",

@@ -10,7 +10,6 @@ Muon (the first 3 300 steps of `fast-x4` were Adam's). On one core of a CPU with
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,18 +23,13 @@ from engines.superres.degrade.practical import half
 from engines.superres.fast import FastNet
 from engines.superres.metrics.fidelity import psnr_y, rounded
 from engines.superres.photos import HELD_OUT, Crops
+from engines.superres.precision import mixed
 from engines.training.loop import Batch, Recipe, TrainConfig, bundled_weights
 from engines.training.photos import PACKAGES
 
 _LOW = 48  # side of a training crop at the input's resolution
 _EPSILON = 1e-3  # of Charbonnier's loss
 Source = Literal["clean", "photo"]
-
-
-def mixed(device: torch.device) -> AbstractContextManager[Any]:
-    """bfloat16 for convolutions where the processor has it; weights stay float32."""
-    able = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=able)
 
 
 class FastRecipe(Recipe):

@@ -24,7 +24,7 @@ import torch
 
 from engines.base import UserError
 from engines.superres.fast import FastNet
-from engines.superres.train import mixed
+from engines.superres.precision import mixed
 from studio.bench.raw_quality import PHOTOS
 from studio.bench.upscalers import SCALE, Picture, peer
 from studio.config import Settings

@@ -23,10 +23,11 @@ from engines.superres.ediffsr.eanet import EaNet
 from engines.superres.ediffsr.params import EdiffsrParams
 from engines.superres.ediffsr.sampler import Kind, grid, sample
 from engines.superres.noise_field import noise_field
+from engines.superres.precision import mixed
 from engines.superres.resample import resize
 from engines.superres.tiles import Span, plan
 from engines.superres.upscaler import Method, Steps, Tiling, Upscaler, chain
-from engines.superres.upsr.choose import mixed, upscaler
+from engines.superres.upsr.choose import upscaler
 
 _SCALE = 4
 _FEW = 10

@@ -28,7 +28,7 @@ from engines.superres.metrics.fidelity import psnr_y, rounded
 from engines.superres.metrics.slope import spectrum_slope
 from engines.superres.noise_field import noise_field
 from engines.superres.photos import HELD_OUT, Crops
-from engines.superres.train import mixed
+from engines.superres.precision import mixed
 from engines.superres.upsr.train import regressor
 from engines.training.loop import Batch, Recipe, TrainConfig
 from engines.training.photos import PACKAGES

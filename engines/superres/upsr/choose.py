@@ -11,14 +11,13 @@ Only the first network of a chain sees a photograph's noise; what follows gets a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from engines.base import Job, UserError
 from engines.superres.fast import FastNet
+from engines.superres.precision import mixed
 from engines.superres.upscaler import Method, Steps, Tiling, Upscaler, chain
 from engines.superres.upsr.atd import Atd
 from engines.superres.upsr.params import UpsrParams
@@ -126,9 +125,3 @@ def upscaler(loaded: LoadedModel) -> Upscaler:
 
 def _scale(loaded: LoadedModel) -> int:
     return upscaler(loaded).scale
-
-
-def mixed(device: torch.device, wanted: bool) -> AbstractContextManager[Any]:
-    """bfloat16 for layers, if `wanted` and where the processor has it."""
-    able = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted and able)

@@ -25,7 +25,7 @@ from engines.superres.metrics.fidelity import psnr_y, rounded
 from engines.superres.metrics.slope import spectrum_slope
 from engines.superres.noise_field import noise_field
 from engines.superres.photos import HELD_OUT, Crops
-from engines.superres.train import mixed
+from engines.superres.precision import mixed
 from engines.superres.upsr.sampler import SCHEDULE, Given, denoised, sample
 from engines.superres.upsr.unet import SCALE, UpsrUnet
 from engines.training.loop import Batch, Recipe, TrainConfig
