@@ -172,7 +172,6 @@
     }
     attributeChangedCallback(name, old, now) {
       if (!this.shadowRoot || !this.isConnected || old === now) return;
-      if (name === "job" && now) this.keep({ open: false }); // a result is what one wants to see now
       this.changed();
     }
 
@@ -213,9 +212,12 @@
       const added = names.find((name) => !known.includes(name));
       // The first look at a page that has a result already shows that; a new picture is looked at.
       const first = this.state.open === undefined;
+      const job = this.getAttribute("job") || "";
       if (first) this.keep({ open: !this.getAttribute("job"), name: names[0] });
       else if (added !== undefined) this.keep({ open: true, name: added, shown: null });
-      this.keep({ known: names });
+      // A result is what one wants to see once it is there; the element itself may be a new one.
+      else if (job && job !== this.state.job) this.keep({ open: false });
+      this.keep({ known: names, job });
       if (!names.includes(this.state.name)) this.keep({ name: names[0], shown: null });
       this.picture = this.pictures.find((one) => one.name === this.state.name);
       const select = this.part("select");
