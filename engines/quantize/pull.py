@@ -17,6 +17,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -228,11 +229,11 @@ def _no_room(model: Pullable) -> str:
 
 def _size(folder: Path) -> int:
     total = 0
-    for path in folder.rglob("*.whl"):
-        try:
-            total = max(total, path.stat().st_size)
-        except OSError:  # it was moved meanwhile
-            continue
+    for root, _, names in os.walk(folder):  # which passes over folders that pip removes meanwhile
+        for name in names:
+            if name.endswith(".whl"):
+                with suppress(OSError):  # it was moved
+                    total = max(total, (Path(root) / name).stat().st_size)
     return total
 
 
