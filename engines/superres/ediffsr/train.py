@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -24,8 +23,8 @@ from engines.superres.ediffsr.eanet import EaNet
 from engines.superres.ediffsr.sampler import grid, sample
 from engines.superres.ediffsr.sde import IrSde
 from engines.superres.fast import FastNet
-from engines.superres.metrics.fidelity import psnr_y, rounded
-from engines.superres.metrics.slope import spectrum_slope
+from engines.superres.judged import judged
+from engines.superres.metrics.fidelity import rounded
 from engines.superres.noise_field import noise_field
 from engines.superres.photos import HELD_OUT, Crops
 from engines.superres.precision import mixed
@@ -118,19 +117,7 @@ class EdiffsrRecipe(Recipe):
             times = grid(network.sde, _STEPS)
             found = sample(network, network.sde, mean, draw, times=times, kind="posterior")
         pictures = {"mean": rounded(mean.cpu()), "ours": rounded(found.float().cpu())}
-        rows = [
-            torch.cat([*(one[i] for one in pictures.values()), high[i]], dim=2)
-            for i in range(min(self.held, 3))
-        ]
-        picture = (torch.cat(rows, dim=1) * 255.0).byte().permute(1, 2, 0).numpy()
-        cv2.imwrite(str(figure), picture[:, :, ::-1])
-        figures: dict[str, float] = {}
-        for name, one in pictures.items():
-            each = [psnr_y(o[None], h[None], _SCALE) for o, h in zip(one, high, strict=True)]
-            figures[f"psnr_y_{name}_db"] = float(np.mean(each))
-        for name, one in (pictures | {"original": high}).items():
-            figures[f"slope_{name}"] = spectrum_slope(one)
-        return figures
+        return judged(pictures, high, _SCALE, figure)
 
     def card(self) -> dict[str, Any]:
         """See `engines.training.loop.Recipe`."""

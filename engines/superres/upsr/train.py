@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -21,8 +20,8 @@ from torch.nn.functional import avg_pool2d, l1_loss, mse_loss
 from engines.base import UserError
 from engines.superres.degrade.practical import half
 from engines.superres.fast import FastNet
-from engines.superres.metrics.fidelity import psnr_y, rounded
-from engines.superres.metrics.slope import spectrum_slope
+from engines.superres.judged import judged
+from engines.superres.metrics.fidelity import rounded
 from engines.superres.noise_field import noise_field
 from engines.superres.photos import HELD_OUT, Crops
 from engines.superres.precision import mixed
@@ -161,19 +160,7 @@ class UpsrRecipe(Recipe):
             "ours": found,
         }
         pictures = {name: rounded(one.cpu()) for name, one in shown.items()}
-        rows = [
-            torch.cat([*(one[i] for one in pictures.values()), high[i]], dim=2)
-            for i in range(min(self.held, 3))
-        ]
-        picture = (torch.cat(rows, dim=1) * 255.0).byte().permute(1, 2, 0).numpy()
-        cv2.imwrite(str(figure), picture[:, :, ::-1])
-        figures: dict[str, float] = {}
-        for name, one in pictures.items():
-            each = [psnr_y(o[None], h[None], SCALE) for o, h in zip(one, high, strict=True)]
-            figures[f"psnr_y_{name}_db"] = float(np.mean(each))
-        for name, one in (pictures | {"original": high}).items():
-            figures[f"slope_{name}"] = spectrum_slope(one)
-        return figures
+        return judged(pictures, high, SCALE, figure)
 
     def card(self) -> dict[str, Any]:
         """See `engines.training.loop.Recipe`."""
