@@ -25,7 +25,7 @@ from engines.superres.metrics.fidelity import psnr_y, rounded
 from engines.superres.photos import HELD_OUT, Crops
 from engines.superres.precision import mixed
 from engines.training.loop import Batch, Recipe, TrainConfig, bundled_weights
-from engines.training.photos import PACKAGES
+from engines.training.photos import DATA
 
 _LOW = 48  # side of a training crop at the input's resolution
 _EPSILON = 1e-3  # of Charbonnier's loss
@@ -132,8 +132,7 @@ class FastRecipe(Recipe):
             "project; works offline. The authors' regressor (ATD, 2.6 M weights) can be added",
             "licence": "Apache-2.0",
             "source": "trained here by `train " + self.name + "`",
-            "data": "photographs of the Debian packages "
-            + ", ".join(f"{name} ({licence})" for name, licence in PACKAGES.items()),
+            "data": DATA,
             "held_out": list(HELD_OUT),
         }
 

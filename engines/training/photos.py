@@ -29,6 +29,9 @@ PACKAGES: dict[str, str] = {
     "lomiri-wallpapers-16.04": "CC-BY-4.0, CC-BY-SA-3.0/4.0",
     "lomiri-wallpapers-20.04": "CC-BY-4.0, CC-BY-SA-3.0/4.0",
 }
+DATA = "photographs of the Debian packages " + ", ".join(
+    f"{name} ({licence})" for name, licence in PACKAGES.items()
+)  # for model cards
 # Drawings, and themes' parts, teach a network nothing about photographs.
 _DRAWN = (
     "Dunes Flat- Paper-Flower Squiggle fprint Kay Volna Altai Flow IceCold MilkyWay Patak Shell "

@@ -32,7 +32,7 @@ from engines.raw.yond.arch import GuidedResUnet
 from engines.raw.yond.checkpoint import SPEC
 from engines.raw.yond.pipeline import T_FACTOR
 from engines.training.loop import Batch, Recipe, TrainConfig
-from engines.training.photos import PACKAGES, Photo, photos, sharp_places
+from engines.training.photos import DATA, Photo, photos, sharp_places
 from kernels.anscombe import BiasTable, bias_table, forward, stabilise
 
 _HELD_OUT = ("wallpapers-Path", "Lichen-Branches", "Bridge_by", "wallpapers-Grey")
@@ -152,8 +152,7 @@ class SnrNetRecipe(Recipe):
             "note": self.note,
             "licence": "Apache-2.0",
             "source": "trained here by `train " + self.name + "`",
-            "data": "photographs of the Debian packages "
-            + ", ".join(f"{name} ({licence})" for name, licence in PACKAGES.items()),
+            "data": DATA,
             "held_out": list(_HELD_OUT),
             "range_of_t": [0.0016, 0.13],
         }

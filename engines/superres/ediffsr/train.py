@@ -30,7 +30,7 @@ from engines.superres.photos import HELD_OUT, Crops
 from engines.superres.precision import mixed
 from engines.superres.upsr.train import regressor
 from engines.training.loop import Batch, Recipe, TrainConfig
-from engines.training.photos import PACKAGES
+from engines.training.photos import DATA
 from engines.weights import ModelFile
 
 _SCALE = 4
@@ -131,8 +131,7 @@ class EdiffsrRecipe(Recipe):
             "project; works offline. The authors' network has 20 M weights and can be added",
             "licence": "Apache-2.0",
             "source": "trained here by `train " + self.name + "`",
-            "data": "photographs of the Debian packages "
-            + ", ".join(f"{name} ({licence})" for name, licence in PACKAGES.items()),
+            "data": DATA,
             "held_out": list(HELD_OUT),
         }
 

@@ -28,7 +28,7 @@ from engines.superres.precision import mixed
 from engines.superres.upsr.sampler import SCHEDULE, Given, denoised, sample
 from engines.superres.upsr.unet import SCALE, UpsrUnet
 from engines.training.loop import Batch, Recipe, TrainConfig
-from engines.training.photos import PACKAGES
+from engines.training.photos import DATA
 from engines.weights import BUNDLED, ModelFile, read_model, read_tensors
 
 _LOW = 32  # side of a training crop at the input's resolution
@@ -174,8 +174,7 @@ class UpsrRecipe(Recipe):
             "project; works offline. The authors' network has 120 M weights and can be added",
             "licence": "Apache-2.0",
             "source": "trained here by `train " + self.name + "`",
-            "data": "photographs of the Debian packages "
-            + ", ".join(f"{name} ({licence})" for name, licence in PACKAGES.items()),
+            "data": DATA,
             "held_out": list(HELD_OUT),
         }
 
