@@ -13,13 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from engines.media.sound_resample import Resampler, resampled_length
-from engines.speech.chunks import ChunkPlan, Cutter, Joiner, Sound
+from engines.sound.chunks import ChunkPlan, Cutter, Joiner, Sound
+from engines.sound.fifo import Fifo, with_end
+from engines.sound.progress import Meter
+from engines.sound.survey import SILENCE, Survey
 from engines.speech.curves import Curve
 from engines.speech.model import SpectralModel
 from engines.speech.params import SpeechParams
-from engines.speech.progress import Meter
 from engines.speech.route import Router
-from engines.speech.survey import SILENCE, Survey
 
 _SHORTEST = 0.5  # seconds that a network is given at least
 _HIGHS_FLOOR = 10.0 ** (-30.0 / 20.0)
@@ -96,7 +97,7 @@ class Cleaner:
         cutter, joiner = Cutter(self.plan), Joiner(self.plan)
         ready: list[tuple[int, Sound]] = []
         done = 0
-        for block, last in _with_end(blocks, c):
+        for block, last in with_end(blocks, c):
             waiting.push(block)
             centred = (block - offset) / np.float32(self._level)
             for chunk in cutter.push(down.process(centred, last=last), last):
@@ -167,41 +168,3 @@ class Cleaner:
         if self._facts.constant:
             taken = taken + np.float32(1.0 - floor) * offset
         return Piece(before, (before - taken).astype(np.float32))
-
-
-class Fifo:
-    """Samples (C, n) that wait for their turn."""
-
-    def __init__(self, channels: int) -> None:
-        self.channels = channels
-        self.count = 0
-        self._blocks: list[Sound] = []
-
-    def push(self, block: Sound) -> None:
-        """Put samples behind those that wait."""
-        if block.shape[1]:
-            self._blocks.append(block)
-            self.count += block.shape[1]
-
-    def pop(self, count: int) -> Sound:
-        """Take the first `count` samples, which must be there."""
-        taken: list[Sound] = []
-        self.count -= count
-        while count:
-            first = self._blocks[0]
-            taken.append(first[:, :count])
-            if first.shape[1] > count:
-                self._blocks[0] = first[:, count:]
-                break
-            count -= self._blocks.pop(0).shape[1]
-        return np.concatenate(taken, axis=1) if taken else np.zeros((self.channels, 0), np.float32)
-
-
-def _with_end(blocks: Iterable[Sound], channels: int) -> Iterator[tuple[Sound, bool]]:
-    """Each block, and whether it is the last."""
-    held: Sound | None = None
-    for block in blocks:
-        if held is not None:
-            yield held, False
-        held = block
-    yield (held if held is not None else np.zeros((channels, 0), np.float32)), True

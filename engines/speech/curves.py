@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.speech.chunks import Sound
+from engines.sound.chunks import Sound
 
 _WINDOW = 0.01  # seconds
 _LEAST_POWER = 1e-9  # -90 dBFS; below it a ratio says nothing

@@ -16,19 +16,19 @@ from engines.media.sound_format import SoundFormat
 from engines.media.sound_loudness import Loudness
 from engines.media.sound_video import replace_sound, video_suffix
 from engines.media.sound_write import SoundWriter
-from engines.speech.chunks import Sound
-from engines.speech.clean import Fifo, Piece
+from engines.sound.chunks import Sound
+from engines.sound.fifo import Fifo
+from engines.sound.part import Part
+from engines.sound.survey import Levels, Survey
+from engines.sound.tracks import TrackFile
+from engines.speech.clean import Piece
 from engines.speech.limiter import Limiter
 from engines.speech.params import SpeechParams
-from engines.speech.part import Part
-from engines.speech.survey import Levels, Survey
-from engines.speech.tracks import TrackFile
 
 _CEILING = 10.0 ** (-1.0 / 20.0)  # true peak of a result brought to a loudness, -1 dBTP
 _MOST_GAIN = 30.0  # dB
 _BLOCK = 1 << 16
 _EXACT = SoundFormat("WAV", "PCM_24")
-_LONGEST_STEM = 180  # bytes; a file system takes 255 with what is put behind
 _REMOVED_LIMIT = 100.0  # dB
 
 
@@ -64,8 +64,7 @@ class Delivery:
         self._part, self._found, self._params, self._job = part, found, params, job
         self._form, self._provenance = form, provenance
         self._rate, self._channels = part.facts.rate, found.channels
-        stem = part.path.stem.encode("utf-8", "surrogateescape")[:_LONGEST_STEM]
-        self._stem = stem.decode("utf-8", "ignore")
+        self._stem = part.stem
         self._layout = part.facts.layout if found.channels == part.facts.channels else ""
         self._stack = ExitStack()
         self._levels = Levels(self._rate)

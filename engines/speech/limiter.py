@@ -6,7 +6,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from engines.speech.chunks import Sound
+from engines.sound.chunks import Sound
 
 _LOOK_AHEAD = 0.005  # seconds
 _TAPS = 12  # of each phase between two samples

@@ -104,7 +104,7 @@ class Transform:
 
 @dataclass(frozen=True)
 class Cut:
-    """Chunks that a model likes, in samples at its rate; see `engines.speech.chunks.ChunkPlan`."""
+    """Chunks that a model likes, in samples at its rate; see `engines.sound.chunks.ChunkPlan`."""
 
     length: int
     margin: int

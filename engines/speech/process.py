@@ -10,14 +10,14 @@ from time import perf_counter
 
 from engines.base import Job, Measurement, Result
 from engines.media.sound_format import output_format
+from engines.sound.part import Part
+from engines.sound.progress import Meter
+from engines.sound.survey import Survey, survey
 from engines.speech.choose import choose
 from engines.speech.clean import Cleaner
 from engines.speech.deliver import Delivery
 from engines.speech.model import SpectralModel
 from engines.speech.params import SpeechParams
-from engines.speech.part import Part
-from engines.speech.progress import Meter
-from engines.speech.survey import Survey, survey
 from engines.weights import LoadedModel, sha256_of
 
 _DOING = {"fast": "cleaning", "natural": "rebuilding speech", "best": "rebuilding speech"}
@@ -37,7 +37,7 @@ def process(path: Path, params: SpeechParams, job: Job, engine: str, version: st
     job.progress(0, 100, "reading")
     loaded: LoadedModel = job.load(params.weights)
     model = choose(loaded, params, job.device)
-    part = Part.of(path, params)
+    part = Part.of(path, params.start, params.length, params.channels == "mono")
     found = _survey(part, job)
     form, format_notes = output_format(part.facts, params.format, params.depth)
     provenance = {

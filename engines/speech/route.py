@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from engines.speech.chunks import Sound
+from engines.sound.chunks import Sound
 from engines.speech.model import SpectralModel, Watch
 from engines.speech.params import Channels
 from kernels.stft import Stft

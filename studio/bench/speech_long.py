@@ -90,8 +90,8 @@ def excess(error: Wave, place: int, length: int) -> float:
 
 def seams(mode: str, length: int) -> tuple[list[int], int]:
     """Samples at which one chunk begins to fade into the next, and the length of the fade."""
+    from engines.sound.chunks import ChunkPlan
     from engines.speech.choose import choose
-    from engines.speech.chunks import ChunkPlan
 
     params = StormParams.model_validate({"mode": mode})
     job = BenchJob(Path())

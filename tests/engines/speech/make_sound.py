@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engines.speech.chunks import Sound
+from engines.sound.chunks import Sound
+from engines.sound.progress import Meter
 from engines.speech.field import NoiseField
 from engines.speech.model import Cut, Sample, SpectralModel, Transform
-from engines.speech.progress import Meter
 from kernels.stft import Stft
 from studio.bench.job import BenchJob
 

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from engines.media.sound_read import open_sound
-from engines.speech.chunks import Sound
+from engines.sound.chunks import Sound
+from engines.sound.survey import Survey, survey
 from engines.speech.clean import Cleaner
 from engines.speech.model import Cut, Noise, SpectralModel, Watch
 from engines.speech.params import StormParams
 from engines.speech.samplers import bridge
 from engines.speech.small import BRIDGE
-from engines.speech.survey import Survey, survey
 from tests.engines.speech.make_sound import HOP, blocks, gate, hiss, meter, model, voice
 
 EXAMPLES = Path(__file__).parents[3] / "assets" / "examples" / "speech"

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from engines.base import UserError
+from engines.sound.survey import Levels, survey
 from engines.speech.curves import Curve
 from engines.speech.limiter import Limiter, true_peaks
-from engines.speech.survey import Levels, survey
 from tests.engines.speech.make_sound import blocks, hiss, voice
 
 RATE = 16_000

@@ -291,7 +291,7 @@ def test_ambience_is_kept_between_the_words(tmp_path: Path) -> None:
 def test_tracks_of_long_recordings_are_small(
     rate: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engines.speech.tracks._LONG", 1.0)
+    monkeypatch.setattr("engines.sound.tracks._LONG", 1.0)
     sound = np.stack([voice(2.0, rate), voice(2.0, rate, 3)]) + hiss(2 * rate, 0.01)
     tracks = run(write(tmp_path / "a.wav", sound, rate)).tracks
     assert {track.sound.suffix for track in tracks} == {".mp3"}

@@ -14,7 +14,7 @@ from engines.media.sound_loudness import Loudness
 from engines.media.sound_resample import Resampler, resampled_length
 from engines.media.sound_spectrogram import SpectrogramPicture
 from engines.media.sound_write import SoundWriter
-from engines.speech.chunks import Sound
+from engines.sound.chunks import Sound
 
 _THUMBNAIL = (320, 200)  # pixels
 _LONG = 300.0  # seconds from which on MP3 is written, so that a page can load it

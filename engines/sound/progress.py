@@ -11,7 +11,7 @@ _SURE = 3.0  # seconds of work after which a rate is known
 
 
 class Meter:
-    """Counts network calls for a `Cleaner` and reports; its `check` cancels."""
+    """Counts network calls for whoever works on a recording and reports; its `check` cancels."""
 
     def __init__(self, job: Job, begin: float, end: float, doing: str) -> None:
         """Reports run from `begin` to `end` of 100; `doing` is what the person reads."""

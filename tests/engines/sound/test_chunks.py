@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from engines.speech.chunks import ChunkPlan, Cutter, Joiner, Sound
+from engines.sound.chunks import ChunkPlan, Cutter, Joiner, Sound
 from engines.speech.field import NoiseField
 from tests.engines.speech.make_sound import blocks
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import UserError
-from engines.speech.chunks import Sound
+from engines.sound.chunks import Sound
 
 SILENCE = 1e-4  # -80 dBFS
 _CLICK = 4.0  # a peak so far above the 99.9th percentile is a click, which sets no level

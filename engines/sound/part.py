@@ -8,10 +8,10 @@ from pathlib import Path
 
 from engines.media.sound_facts import SoundFacts
 from engines.media.sound_read import open_sound, read_facts
-from engines.speech.chunks import Sound
-from engines.speech.params import SpeechParams
+from engines.sound.chunks import Sound
 
 _BLOCK = 1 << 16  # samples read at once
+_LONGEST_STEM = 180  # bytes; a file system takes 255 with what is put behind
 
 
 @dataclass
@@ -35,16 +35,21 @@ class Part:
     notes: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, path: Path, params: SpeechParams) -> Part:
-        """The part that `params` asks for.
+    def of(cls, path: Path, start: float, length: float | None, mono: bool = False) -> Part:
+        """The part that begins at `start` seconds and has `length` of them, or all that remain.
 
         Raises:
             UserError: there is no sound that can be read.
         """
         facts = read_facts(path)
-        start = round(params.start * facts.rate)
-        limit = None if params.length is None else max(round(params.length * facts.rate), 1)
-        return cls(path, facts, start, limit, params.channels == "mono")
+        limit = None if length is None else max(round(length * facts.rate), 1)
+        return cls(path, facts, round(start * facts.rate), limit, mono)
+
+    @property
+    def stem(self) -> str:
+        """The file's name without its suffix, short enough for what is put behind it."""
+        stem = self.path.stem.encode("utf-8", "surrogateescape")[:_LONGEST_STEM]
+        return stem.decode("utf-8", "ignore")
 
     @property
     def whole(self) -> bool:

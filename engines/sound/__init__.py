@@ -1,0 +1,1 @@
+"""Long recordings in general: parts, chunks, levels, progress, and tracks to listen to."""
