@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
-MediaKind = Literal["raw", "image", "audio", "video", "model", "document"]
+MediaKind = Literal["raw", "image", "audio", "video", "model", "document", "profile"]
 
 
 class UserError(Exception):
@@ -42,6 +43,7 @@ def option(
     models: str = "",
     local: bool = False,
     suggested: Sequence[float] = (),
+    words: Mapping[str, Sequence[str]] = MappingProxyType({}),
     **constraints: Any,
 ) -> Any:
     """Declare one parameter field.
@@ -57,11 +59,12 @@ def option(
         local: it names something on this machine, such as a path, so only the person at it may set
             it; where strangers reach the studio it is hidden, and refused unless it is the default.
         suggested: numbers that the page offers as buttons; any other within bounds is as good.
+        words: for a list of texts, some to add by a click, by the name of their group.
         **constraints: pydantic bounds (`ge`, `le`, `max_length`, ...).
     """
     extra: dict[str, Any] = {
         "unit": unit, "advanced": advanced, "models": models, "local": local,
-        "suggested": list(suggested),
+        "suggested": list(suggested), "words": {name: list(words[name]) for name in words},
     }  # fmt: skip
     return Field(
         default, title=title, description=description, json_schema_extra=extra, **constraints
@@ -83,7 +86,8 @@ class Output:
 
     Attributes:
         path: file or folder in `Job.workspace`; its name is the name that the person will see.
-        kind: what it is, for players and filters.
+        kind: what it is, for players and filters; a "profile" is the JSON of a camera's noise,
+            which the studio keeps for later jobs of the same person (`KnowsCameras`).
         label: a few words, such as "denoised mosaic".
         primary: the one to open first; exactly one output of a result is.
     """
@@ -133,6 +137,7 @@ class Track:
         loudness: integrated loudness in LUFS (ITU-R BS.1770); -inf for silence.
         marks: (frequency in Hz, its height in the picture from 0 at the foot to 1 at the top), for
             the labels of the frequency axis.
+        spans: (start, end) in seconds of where something is heard that the track is about.
     """
 
     sound: Path
@@ -140,6 +145,7 @@ class Track:
     label: str
     loudness: float
     marks: Sequence[tuple[float, float]] = ()
+    spans: Sequence[tuple[float, float]] = ()
 
 
 @dataclass(frozen=True)
@@ -226,8 +232,20 @@ class Job(Protocol):
         ...
 
 
+@runtime_checkable
+class KnowsCameras(Protocol):
+    """A job of a person whose cameras were calibrated."""
+
+    def cameras(self) -> Sequence[tuple[str, Mapping[str, Any]]]:
+        """Name and profile (what its JSON holds) of each, the newest first."""
+        ...
+
+
 class Engine(Protocol):
-    """One method. Instances are stateless; `run` may be called from any process."""
+    """One method. Instances are stateless; `run` may be called from any process.
+
+    One whose files all belong to one item has `together = True` (see `takes_together`).
+    """
 
     id: ClassVar[str]  # "raw.yond": tab's package, dot, method
     title: ClassVar[str]  # "YOND"
@@ -253,3 +271,8 @@ class Engine(Protocol):
             Cancelled: passed through from `job.check_cancelled`.
         """
         ...
+
+
+def takes_together(engine: type[Engine]) -> bool:
+    """Whether all files that are given at once make up one item, as a camera's calibration does."""
+    return bool(getattr(engine, "together", False))

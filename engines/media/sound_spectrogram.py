@@ -17,6 +17,7 @@ RANGE = 80.0  # dB from the lightest to the darkest colour
 _WINDOW = 0.032  # seconds: harmonics of a voice are told apart, and so are its syllables
 _LOOKS = 6  # windows in a column, where a column is long
 _FLOOR = -160.0  # dB
+_GREY = 0.5  # of the brightness that a part has which is not this sound's
 _MARKS = (100.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, 16_000.0)  # Hz
 _AT_ONCE = 256  # windows
 _BLOCK = 1 << 17  # samples
@@ -79,7 +80,11 @@ class SpectrogramPicture:
         return max(float(np.quantile(self._level(), 0.999)), _FLOOR + RANGE)
 
     def save(
-        self, path: Path, reference_db: float | None = None, size: tuple[int, int] | None = None
+        self,
+        path: Path,
+        reference_db: float | None = None,
+        size: tuple[int, int] | None = None,
+        within: SpectrogramPicture | None = None,
     ) -> None:
         """Write the picture; what has not come by now is drawn as silence.
 
@@ -87,23 +92,42 @@ class SpectrogramPicture:
             path: a PNG, or a JPEG if its suffix is ".jpg".
             reference_db: see `reference_db`.
             size: width and height in pixels to bring it to.
+            within: a sound of the same rate and length that this one is a part of. That one is
+                drawn, in colour as far as it is this one and in grey where it is something else.
 
         Raises:
             OSError: the disk is full.
         """
-        if self._held is not None:
-            self._held = np.pad(self._held, ((0, 0), (0, 2 * len(self._window))))
-            self._look()
-        top = self.reference_db() if reference_db is None else reference_db
-        shade = np.clip((self._level() - (top - RANGE)) / RANGE, 0.0, 1.0)
+        self._end()
+        whole = self if within is None else within
+        whole._end()
+        top = whole.reference_db() if reference_db is None else reference_db
+        shade = np.clip((whole._level() - (top - RANGE)) / RANGE, 0.0, 1.0)
         picture = Image.fromarray(np.rint(shade * 255).astype(np.uint8).T[::-1])
+        if within is not None:
+            picture = self._coloured(picture, within)
         if size is not None:
             picture = picture.resize(size, Image.Resampling.BOX)
-        picture.putpalette(_palette())
+        if within is None:
+            picture.putpalette(_palette())
         if path.suffix == ".jpg":
             picture.convert("RGB").save(path, "JPEG", quality=85)
         else:
             picture.save(path, "PNG")
+
+    def _end(self) -> None:
+        """What is held is followed by silence."""
+        if self._held is not None:
+            self._held = np.pad(self._held, ((0, 0), (0, 2 * len(self._window))))
+            self._look()
+
+    def _coloured(self, shade: Image.Image, within: SpectrogramPicture) -> Image.Image:
+        """The picture of the whole, its colours as strong as this sound's part in it."""
+        share = np.sqrt(np.clip(self._power / np.maximum(within._power, 1e-16), 0.0, 1.0))
+        part = Image.fromarray(np.rint(share * 255).astype(np.uint8).T[::-1])
+        grey = shade.point([round(_GREY * value) for value in range(256)]).convert("RGB")
+        shade.putpalette(_palette())
+        return Image.composite(shade.convert("RGB"), grey, part)
 
     def _look(self) -> None:
         """Take every window that lies within what is held, and let go of what is behind."""

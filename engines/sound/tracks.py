@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -76,17 +77,30 @@ class TrackFile:
             block = block.mean(axis=0, keepdims=True)
         self._writer.write(self._resampler.process(block))
 
-    def thumbnail(self, path: Path, reference_db: float) -> Path:
-        """Save a small JPEG of the spectrogram, once all samples were written."""
-        self._picture.save(path, reference_db, _THUMBNAIL)
+    def thumbnail(self, path: Path, reference_db: float, within: TrackFile | None = None) -> Path:
+        """Save a small JPEG of the spectrogram, once all samples were written; see `finish`."""
+        whole = within._picture if within is not None else None
+        self._picture.save(path, reference_db, _THUMBNAIL, whole)
         return path
 
-    def finish(self, reference_db: float) -> Track:
-        """Close the sound and save its picture."""
+    def finish(
+        self,
+        reference_db: float,
+        within: TrackFile | None = None,
+        spans: Sequence[tuple[float, float]] = (),
+    ) -> Track:
+        """Close the sound and save its picture.
+
+        Args:
+            reference_db: level of the lightest colour.
+            within: the sound that this is a part of; see `SpectrogramPicture.save`.
+            spans: see `engines.base.Track`.
+        """
         nothing = np.zeros((self._channels, 0), np.float32)
         self._writer.write(self._resampler.process(nothing, last=True))
         self._writer.close()
         picture = self._stem.with_name(self._stem.name + ".png")
-        self._picture.save(picture, reference_db)
+        whole = within._picture if within is not None else None
+        self._picture.save(picture, reference_db, within=whole)
         loudness = self._loudness.integrated()
-        return Track(self._path, picture, self._label, loudness, self._picture.marks)
+        return Track(self._path, picture, self._label, loudness, self._picture.marks, spans)

@@ -239,7 +239,8 @@ def _files(result: Result, job: TaskJob) -> list[FileFacts]:
         # JSON has no infinity, which is the loudness of silence.
         loudness = track.loudness if math.isfinite(track.loudness) else None
         add("track", "audio", track.label, track.sound, loudness=loudness)
-        add("spectrogram", "image", track.label, track.spectrogram, marks=list(track.marks))
+        seen = {"marks": list(track.marks), "spans": list(track.spans)}
+        add("spectrogram", "image", track.label, track.spectrogram, **seen)
     if result.thumbnail is not None:
         add("thumbnail", "image", "", result.thumbnail)
     return found

@@ -186,6 +186,7 @@ class ResultPanel:
                     "label": sound.label,
                     "loudness": sound.facts.get("loudness"),
                     "marks": picture.facts.get("marks", []),
+                    "spans": picture.facts.get("spans", []),
                 }
                 for sound, picture in job.tracks
             ],

@@ -1,0 +1,140 @@
+"""Parameters of the separation engine; the page's controls and the options are made of them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from engines.base import Params, option
+from engines.media.sound_format import Depth, Form
+
+Mode = Literal["keep", "remove"]
+MaskKind = Literal["soft", "binary"]
+Channels = Literal["linked", "each"]
+Timeline = Literal["none", "audacity", "csv", "json"]
+
+LONGEST_QUERY = 2000  # characters
+MOST_QUERIES = 20
+
+# Sounds that the bundled network learned under these or nearly these words, offered for a click.
+WORDS = {
+    "Instruments": ("piano", "guitar", "violin", "trumpet", "flute", "organ", "drums"),
+    "Voices": ("speech", "crowd", "laughter", "singing"),
+    "Animals": ("dog barking", "cat", "birdsong", "rooster", "cow", "horse"),
+    "Machines": ("engine", "siren", "train", "helicopter", "telephone", "alarm clock"),
+    "Nature and things": ("rain", "wind", "thunder", "water", "bell", "footsteps"),
+}
+
+
+class ClipSepParams(Params):
+    """`separation.clipsep`; only the sounds have to be named."""
+
+    query: tuple[str, ...] = option(
+        (),
+        title="Sounds",
+        description="What to look for, one a line; each becomes a track of its own",
+        max_length=MOST_QUERIES,
+        words=WORDS,
+    )
+    mode: Mode = option(
+        "keep",
+        title="These sounds are",
+        description="Keep gives each its track, Remove gives the recording without them",
+    )
+    strength: float = option(
+        1.0,
+        title="Strength",
+        description="How much is taken out; at 0 the recording stays as it is",
+        ge=0.0,
+        le=1.0,
+    )
+    negative: tuple[str, ...] = option(
+        (),
+        title="But not",
+        description="What must not be in the tracks, one a line, such as drums beside piano",
+        max_length=MOST_QUERIES,
+        advanced=True,
+    )
+    picture: tuple[str, ...] = option(
+        (),
+        title="Pictures",
+        description="Paths of pictures of what sounds; for networks that were trained with CLIP",
+        max_length=MOST_QUERIES,
+        local=True,
+        advanced=True,
+    )
+    mask: MaskKind = option(
+        "soft",
+        title="Mask",
+        description="Soft shares each frequency out, Binary gives it to one sound alone",
+        advanced=True,
+    )
+    competition: bool = option(
+        True,
+        title="Sounds compete",
+        description="Several sounds share the recording, so that none is in two tracks",
+        advanced=True,
+    )
+    channels: Channels = option(
+        "linked",
+        title="Channels",
+        description="Linked keeps the stereo picture, each looks at every channel by itself",
+        advanced=True,
+    )
+    noise: bool = option(
+        False,
+        title="Tracks of unnamed sounds",
+        description="Two more tracks of what else is told apart, where the network can",
+        advanced=True,
+    )
+    timeline: Timeline = option(
+        "none",
+        title="Timeline",
+        description="A file of when each sound is heard, such as labels for Audacity",
+        advanced=True,
+    )
+    format: Form = option(
+        "same",
+        title="Format",
+        description="Files that are written; same is the input's, where that can be written",
+        advanced=True,
+    )
+    depth: Depth = option(
+        "same",
+        title="Bit depth",
+        description="Of a sample in what is not lossy; same is the input's",
+        advanced=True,
+    )
+    start: float = option(
+        0.0,
+        title="Start",
+        description="Process from here on",
+        unit="s",
+        ge=0.0,
+        lt=1_000_000.0,
+        advanced=True,
+    )
+    length: float | None = option(
+        None,
+        title="Length",
+        description="Process only so much from the start; empty is to the end",
+        unit="s",
+        gt=0.0,
+        le=1_000_000.0,
+        advanced=True,
+    )
+    encoder: str = option(
+        "",
+        title="CLIP folder",
+        description="Folder of CLIP ViT-B/32 that the authors' networks need; empty looks for it",
+        max_length=1000,
+        local=True,
+        advanced=True,
+    )
+    weights: str = option(
+        "clipsep-small",
+        title="Weights",
+        description="The bundled small network, or a checkpoint that you added under Models",
+        models="separation.clipsep",
+        max_length=120,
+        advanced=True,
+    )
