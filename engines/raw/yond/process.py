@@ -42,7 +42,7 @@ def process(path: Path, params: YondParams, job: Job, engine: str, version: str)
     if not isinstance(network, GuidedResUnet):
         raise UserError(f"The weights {params.weights} are of another network; choose others")
     job.progress(3, 100, "measuring the noise")
-    levels, found, left = _clean_levels(raw, network, params, job)
+    levels, found, left = clean_levels(raw, network, params, job)
     job.check_cancelled()
     facts, last = raw.facts, found.last
     megapixels = facts.height * facts.width / 1e6
@@ -70,7 +70,7 @@ def process(path: Path, params: YondParams, job: Job, engine: str, version: str)
     )
 
 
-def _clean_levels(
+def clean_levels(
     raw: RawImage, network: GuidedResUnet, params: YondParams, job: Job
 ) -> tuple[NDArray[np.float32], Denoised, float]:
     """(H, W) denoised mosaic in DN, black included; what was found; share of the noise left."""
