@@ -7,7 +7,8 @@ import sys
 from studio.config import Settings
 from studio.inbox import Inbox
 from studio.jobs.delivery import remove_staged
-from studio.jobs.store import Leftover, Store
+from studio.jobs.store import Store
+from studio.jobs.store_runner import Leftover
 from studio.jobs.task import RESUMABLE, UNFINISHED_KEPT
 from studio.workspace import remove_old, remove_tree, retract, settle, uploads_lock
 

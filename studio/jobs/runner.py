@@ -20,7 +20,9 @@ from studio.config import Settings
 from studio.jobs.delivery import Delivery
 from studio.jobs.executor import Executor
 from studio.jobs.recovery import recover
-from studio.jobs.store import CannotWrite, Claimed, Store
+from studio.jobs.store import Store
+from studio.jobs.store_base import CannotWrite
+from studio.jobs.store_runner import Claimed
 from studio.jobs.task import FileFacts, Outcome, Progress, Task
 from studio.workspace import printable
 

@@ -3,41 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from sqlalchemy import func, null, or_, select, update
-from sqlalchemy.orm import Session, selectinload, sessionmaker
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session, selectinload
 from sqlalchemy.sql.elements import ColumnElement
 
-from db.database import DatabaseError, writing
-from db.schema import (
-    FINISHED,
-    UNFINISHED,
-    WAITING,
-    ArtifactRow,
-    JobRow,
-    MeasurementRow,
-    SessionRow,
-    new_id,
-    now,
-)
-from engines import registry
-from engines.base import UserError
-from studio.jobs.task import FileFacts, Outcome, Progress
-from studio.jobs.views import ArtifactView, BatchItem, JobView, NotFound, QueueView, SessionView
-from studio.workspace import Move, printable
+from db.schema import FINISHED, WAITING, ArtifactRow, JobRow, new_id, now
+from studio.jobs.store_base import LISTED, drop_results
+from studio.jobs.store_runner import RunnerStore
+from studio.jobs.store_sessions import SessionStore
+from studio.jobs.views import ArtifactView, BatchItem, JobView, NotFound, QueueView
+from studio.workspace import printable
 
-MAX_ATTEMPTS = 3
-_LISTED = JobRow.engine.not_in(registry.aside_ids())
 _LATELY = 20  # jobs from which the time of the waiting ones is judged
-
-
-class CannotWrite(UserError):
-    """The database takes nothing now; the same may work later."""
 
 
 @dataclass(frozen=True)
@@ -56,123 +38,11 @@ class NewJob:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class Claimed:
-    """A job that this process is now to perform."""
-
-    id: str
-    session_id: str
-    owner: str
-    engine: str
-    params: Mapping[str, Any]
-    inputs: tuple[str, ...]
-    device: str
-    seed: int
-    out_dir: Path | None
-
-
-@dataclass(frozen=True)
-class Leftover:
-    """What a studio that stopped in the middle left of one job; `moving` is its journal."""
-
-    id: str
-    done: bool
-    out_dir: Path | None
-    moving: tuple[Move, ...]
-
-
-class Store:
+class Store(SessionStore, RunnerStore):
     """The database as the queue sees it; thread-safe, each call is one transaction.
 
     Every call that changes something may raise `CannotWrite`.
     """
-
-    def __init__(self, factory: sessionmaker[Session]) -> None:
-        self._factory = factory
-
-    @contextmanager
-    def _write(self) -> Generator[Session]:
-        try:
-            with writing(self._factory) as session:
-                yield session
-        except DatabaseError as error:
-            raise CannotWrite(str(error)) from error
-
-    # Sessions
-
-    def add_session(self, owner: str, name: str) -> SessionView:
-        """Create a session."""
-        with self._write() as session:
-            row = SessionRow(owner=owner, name=name)
-            session.add(row)
-            session.flush()
-            return SessionView.of(row)
-
-    def first_session(self, owner: str, name: str) -> SessionView:
-        """Create the owner's first session, unless two pages that open at once both ask for it."""
-        with self._write() as session:
-            row = session.scalar(select(SessionRow).where(SessionRow.owner == owner).limit(1))
-            if row is None:
-                row = SessionRow(owner=owner, name=name)
-                session.add(row)
-                session.flush()
-            return SessionView.of(row)
-
-    def sessions(self, owner: str) -> list[SessionView]:
-        """The owner's sessions, the one used last first."""
-        count = (
-            select(JobRow.session_id, func.count().label("jobs"))
-            .where(JobRow.owner == owner, _LISTED)
-            .group_by(JobRow.session_id)
-            .subquery()
-        )
-        query = (
-            select(SessionRow, func.coalesce(count.c.jobs, 0))
-            .outerjoin(count, count.c.session_id == SessionRow.id)
-            .where(SessionRow.owner == owner)
-            .order_by(SessionRow.updated.desc())
-        )
-        with self._factory() as session:
-            return [SessionView.of(row, jobs) for row, jobs in session.execute(query)]
-
-    def rename_session(self, owner: str, session_id: str, name: str) -> None:
-        """Give a session another name."""
-        with self._write() as session:
-            self._session(session, owner, session_id).name = name
-
-    def remove_session(self, owner: str, session_id: str) -> None:
-        """Delete a session's rows.
-
-        Raises:
-            NotFound: it is not the owner's.
-            UserError: something in it runs.
-        """
-        with self._write() as session:
-            row = self._session(session, owner, session_id)
-            running = select(func.count()).where(
-                JobRow.session_id == session_id, JobRow.state == "running"
-            )
-            if session.scalar(running):
-                raise UserError("A job of this session is being stopped; delete it in a moment")
-            session.delete(row)
-
-    def touch_session(self, owner: str, session_id: str) -> None:
-        """Note that a session was used now.
-
-        Raises:
-            NotFound: it is not the owner's.
-        """
-        with self._write() as session:
-            self._session(session, owner, session_id).updated = now()
-
-    @staticmethod
-    def _session(session: Session, owner: str, session_id: str) -> SessionRow:
-        row = session.get(SessionRow, session_id)
-        if row is None or row.owner != owner:
-            raise NotFound("That session does not exist; choose another")
-        return row
-
-    # Jobs of an owner
 
     def add(self, owner: str, session_id: str, jobs: Sequence[NewJob]) -> list[str]:
         """Queue jobs in one transaction; returns their ids."""
@@ -226,7 +96,7 @@ class Store:
         """A page of the owner's jobs; questions (`aside`) are among them only where ids ask."""
         conditions: list[ColumnElement[bool]] = [JobRow.owner == owner]
         if ids is None:
-            conditions.append(_LISTED)
+            conditions.append(LISTED)
         if session_id is not None:
             conditions.append(JobRow.session_id == session_id)
         if states:
@@ -281,7 +151,7 @@ class Store:
         self, owner: str, session_id: str | None = None, batch: str | None = None
     ) -> dict[str, int]:
         """How many of the owner's jobs are in each state."""
-        query = select(JobRow.state, func.count()).where(JobRow.owner == owner, _LISTED)
+        query = select(JobRow.state, func.count()).where(JobRow.owner == owner, LISTED)
         if session_id is not None:
             query = query.where(JobRow.session_id == session_id)
         if batch is not None:
@@ -295,7 +165,7 @@ class Store:
         running = self.jobs(owner, states=("running",), newest_first=False)
         with self._factory() as session:
             mine = select(func.count(), func.min(JobRow.number)).where(
-                JobRow.owner == owner, JobRow.state.in_(WAITING), _LISTED
+                JobRow.owner == owner, JobRow.state.in_(WAITING), LISTED
             )
             waiting, first = session.execute(mine).one()
             ahead = 0
@@ -320,14 +190,14 @@ class Store:
 
     def aside(self, owner: str) -> list[JobView]:
         """The owner's questions, which stand in no list."""
-        query = select(JobRow).where(JobRow.owner == owner, ~_LISTED)
+        query = select(JobRow).where(JobRow.owner == owner, ~LISTED)
         with self._factory() as session:
             return [JobView.of(row) for row in session.scalars(query)]
 
     def forget_aside(self) -> None:
         """Delete all questions; a start does, as nobody waits for their answers any more."""
         with self._write() as session:
-            for row in session.scalars(select(JobRow).where(~_LISTED)):
+            for row in session.scalars(select(JobRow).where(~LISTED)):
                 session.delete(row)
 
     def artifact(self, owner: str, artifact_id: str) -> ArtifactView:
@@ -366,7 +236,7 @@ class Store:
                 row = self._job(session, owner, job_id)
                 if row.state not in FINISHED:
                     continue
-                _drop_results(row)
+                drop_results(row)
                 row.state, row.error, row.cancel_requested = "queued", None, False
                 row.done = row.total = 0.0
                 row.text, row.attempts, row.finished = "", 0, None
@@ -421,168 +291,6 @@ class Store:
             raise NotFound("That job does not exist any more")
         return row
 
-    # The runner's side
-
-    def claim(self, device: str, *, asked: bool = False) -> Claimed | None:
-        """Take the next waiting job: fair between owners, then first come; None if there is none.
-
-        A question, which somebody is looking at, goes before everything else, unless the last one
-        done was a question as well (`asked`) and somebody else's jobs wait: nobody is kept waiting
-        by one who asks and asks. The update names the state it expects, so of two studios on one
-        database one gets it.
-        """
-        first = (
-            select(JobRow.owner, func.min(JobRow.number).label("number"))
-            .where(JobRow.state == "queued", _LISTED)
-            .group_by(JobRow.owner)
-            .subquery()
-        )
-        served = (
-            select(func.max(JobRow.started))
-            .where(JobRow.owner == first.c.owner, _LISTED)
-            .scalar_subquery()
-        )
-        fairly = (
-            select(first.c.number)
-            .order_by(served.is_not(None), served, first.c.number)  # who was never served is first
-            .limit(1)
-            .scalar_subquery()
-        )
-        questions = select(func.min(JobRow.number)).where(JobRow.state == "queued", ~_LISTED)
-        if asked:
-            kept = select(first.c.owner).where(first.c.owner != JobRow.owner).exists()
-            questions = questions.where(~kept)
-        next_one = select(func.coalesce(questions.scalar_subquery(), fairly))
-        with self._factory() as session:  # most looks find nothing, and need not hold up a writer
-            if session.scalar(next_one) is None:
-                return None
-        while True:
-            with self._write() as session:
-                number = session.scalar(next_one)
-                if number is None:
-                    return None
-                row = session.scalar(
-                    update(JobRow)
-                    .where(JobRow.number == number, JobRow.state == "queued")
-                    .values(
-                        state="running",
-                        started=now(),
-                        attempts=JobRow.attempts + 1,
-                        text="starting",
-                    )
-                    .returning(JobRow)
-                )
-                if row is None:
-                    continue
-                inputs = [a.path for a in row.artifacts if a.role == "input"]
-                return Claimed(
-                    row.id, row.session_id, row.owner, row.engine, row.params, tuple(inputs),
-                    row.device if row.device != "auto" else device, row.seed,
-                    Path(row.out_dir) if row.out_dir else None,
-                )  # fmt: skip
-
-    def progress(self, job_id: str, progress: Progress) -> None:
-        """Record progress."""
-        with self._write() as session:
-            session.execute(
-                update(JobRow)
-                .where(JobRow.id == job_id)
-                .values(done=progress.done, total=progress.total, text=progress.text)
-            )
-
-    def cancel_requested(self, job_id: str) -> bool:
-        """Whether somebody asked a job to stop, or deleted it."""
-        with self._factory() as session:
-            asked = session.scalar(select(JobRow.cancel_requested).where(JobRow.id == job_id))
-            return asked is None or asked
-
-    def journal(self, job_id: str, moves: Sequence[Move]) -> None:
-        """Note which files are about to get their names, before they do."""
-        lines = [[str(move.staged), str(move.final), move.sha256] for move in moves]
-        with self._write() as session:
-            session.execute(update(JobRow).where(JobRow.id == job_id).values(moving=lines))
-
-    def settled(self, job_id: str) -> None:
-        """The journal of a job has served: its files have their names, or are gone."""
-        with self._write() as session:
-            session.execute(update(JobRow).where(JobRow.id == job_id).values(moving=null()))
-
-    def finish(
-        self, job_id: str, outcome: Outcome, files: Sequence[tuple[FileFacts, Path]] = ()
-    ) -> bool:
-        """Record how a job ended, with its files, in one transaction; False if it was deleted.
-
-        Its journal stays until `settled`.
-        """
-        with self._write() as session:
-            row = session.scalar(select(JobRow).where(JobRow.id == job_id))
-            if row is None:
-                return False
-            row.state, row.error, row.finished = outcome.state, outcome.error, now()
-            row.seconds, row.peak_mb, row.cancel_requested = outcome.seconds, outcome.peak_mb, False
-            _drop_results(row)  # an earlier run's, where this is a run again
-            if outcome.state == "done":
-                row.done = row.total = max(row.total, 1.0)
-                row.text = ""
-                row.device = outcome.device
-                row.engine_version = outcome.engine_version
-                row.models, row.versions = dict(outcome.models), dict(outcome.versions)
-                row.notes = [printable(note) for note in outcome.notes]
-                for artifact, (sha256, size) in zip(row.artifacts, outcome.inputs, strict=True):
-                    artifact.sha256, artifact.bytes = sha256, size
-                row.artifacts.extend(
-                    ArtifactRow(owner=row.owner, role=f.role, kind=f.kind, label=f.label,
-                                path=str(path), sha256=f.sha256, bytes=f.bytes, primary=f.primary,
-                                facts=dict(f.facts), position=n + len(outcome.inputs))
-                    for n, (f, path) in enumerate(files)
-                )  # fmt: skip
-                row.measurements = [
-                    MeasurementRow(name=name, value=value, unit=unit, position=n)
-                    for n, (name, value, unit) in enumerate(outcome.measurements)
-                ]
-            return True
-
-    def interrupt(self, job_id: str) -> None:
-        """The studio stops in good order: the job goes on at the next start, not counted."""
-        with self._write() as session:
-            session.execute(
-                update(JobRow)
-                .where(JobRow.id == job_id, JobRow.state == "running")
-                .values(state="interrupted", attempts=JobRow.attempts - 1)
-            )
-
-    def leftovers(self) -> list[Leftover]:
-        """Jobs of which a studio that stopped in the middle may have left files."""
-        query = select(JobRow).where(
-            or_(JobRow.state.in_(UNFINISHED), JobRow.moving.is_not(null()))
-        )
-        with self._factory() as session:
-            return [
-                Leftover(
-                    row.id,
-                    row.state == "done",
-                    Path(row.out_dir) if row.out_dir else None,
-                    tuple(Move(Path(a), Path(b), sha256) for a, b, sha256 in row.moving or ()),
-                )
-                for row in session.scalars(query)
-            ]
-
-    def requeue_unfinished(self) -> None:
-        """Queue them again; one that stopped the studio three times has failed."""
-        with self._write() as session:
-            for row in session.scalars(select(JobRow).where(JobRow.state.in_(UNFINISHED))):
-                row.text, row.done = "", 0.0
-                if row.cancel_requested:
-                    row.state, row.finished, row.cancel_requested = "cancelled", now(), False
-                elif row.attempts >= MAX_ATTEMPTS:
-                    row.state, row.finished = "failed", now()
-                    row.error = (
-                        f"The studio stopped {row.attempts} times in the middle of this file; "
-                        "try it alone, or with a smaller tile"
-                    )
-                else:
-                    row.state = "queued"
-
     def input_paths(self) -> set[Path]:
         """Every file that some job takes, whoever's it is."""
         with self._factory() as session:
@@ -606,11 +314,6 @@ class Store:
         with self._factory() as session:
             return set(session.scalars(query))
 
-    def known_sessions(self) -> set[str]:
-        """Ids of all sessions."""
-        with self._factory() as session:
-            return set(session.scalars(select(SessionRow.id)))
-
     def known_jobs(self) -> set[tuple[str, str]]:
         """(session, job) of every job that is done."""
         with self._factory() as session:
@@ -630,9 +333,3 @@ class Store:
         )
         with self._factory() as session:
             return {job_id: (state, done) for job_id, state, done in session.execute(query)}
-
-
-def _drop_results(row: JobRow) -> None:
-    row.artifacts = [artifact for artifact in row.artifacts if artifact.role == "input"]
-    row.measurements, row.notes = [], []
-    row.models, row.versions = {}, {}

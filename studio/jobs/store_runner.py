@@ -1,0 +1,206 @@
+"""Transactions of the runner, who performs the jobs of all owners; see `studio.jobs.store`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, null, or_, select, update
+
+from db.schema import UNFINISHED, ArtifactRow, JobRow, MeasurementRow, now
+from studio.jobs.store_base import LISTED, StoreBase, drop_results
+from studio.jobs.task import FileFacts, Outcome, Progress
+from studio.workspace import Move, printable
+
+MAX_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A job that this process is now to perform."""
+
+    id: str
+    session_id: str
+    owner: str
+    engine: str
+    params: Mapping[str, Any]
+    inputs: tuple[str, ...]
+    device: str
+    seed: int
+    out_dir: Path | None
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """What a studio that stopped in the middle left of one job; `moving` is its journal."""
+
+    id: str
+    done: bool
+    out_dir: Path | None
+    moving: tuple[Move, ...]
+
+
+class RunnerStore(StoreBase):
+    """Jobs from being claimed to being finished, and what a stop in the middle left."""
+
+    def claim(self, device: str, *, asked: bool = False) -> Claimed | None:
+        """Take the next waiting job: fair between owners, then first come; None if there is none.
+
+        A question, which somebody is looking at, goes before everything else, unless the last one
+        done was a question as well (`asked`) and somebody else's jobs wait: nobody is kept waiting
+        by one who asks and asks. The update names the state it expects, so of two studios on one
+        database one gets it.
+        """
+        first = (
+            select(JobRow.owner, func.min(JobRow.number).label("number"))
+            .where(JobRow.state == "queued", LISTED)
+            .group_by(JobRow.owner)
+            .subquery()
+        )
+        served = (
+            select(func.max(JobRow.started))
+            .where(JobRow.owner == first.c.owner, LISTED)
+            .scalar_subquery()
+        )
+        fairly = (
+            select(first.c.number)
+            .order_by(served.is_not(None), served, first.c.number)  # who was never served is first
+            .limit(1)
+            .scalar_subquery()
+        )
+        questions = select(func.min(JobRow.number)).where(JobRow.state == "queued", ~LISTED)
+        if asked:
+            kept = select(first.c.owner).where(first.c.owner != JobRow.owner).exists()
+            questions = questions.where(~kept)
+        next_one = select(func.coalesce(questions.scalar_subquery(), fairly))
+        with self._factory() as session:  # most looks find nothing, and need not hold up a writer
+            if session.scalar(next_one) is None:
+                return None
+        while True:
+            with self._write() as session:
+                number = session.scalar(next_one)
+                if number is None:
+                    return None
+                row = session.scalar(
+                    update(JobRow)
+                    .where(JobRow.number == number, JobRow.state == "queued")
+                    .values(
+                        state="running",
+                        started=now(),
+                        attempts=JobRow.attempts + 1,
+                        text="starting",
+                    )
+                    .returning(JobRow)
+                )
+                if row is None:
+                    continue
+                inputs = [a.path for a in row.artifacts if a.role == "input"]
+                return Claimed(
+                    row.id, row.session_id, row.owner, row.engine, row.params, tuple(inputs),
+                    row.device if row.device != "auto" else device, row.seed,
+                    Path(row.out_dir) if row.out_dir else None,
+                )  # fmt: skip
+
+    def progress(self, job_id: str, progress: Progress) -> None:
+        """Record progress."""
+        with self._write() as session:
+            session.execute(
+                update(JobRow)
+                .where(JobRow.id == job_id)
+                .values(done=progress.done, total=progress.total, text=progress.text)
+            )
+
+    def cancel_requested(self, job_id: str) -> bool:
+        """Whether somebody asked a job to stop, or deleted it."""
+        with self._factory() as session:
+            asked = session.scalar(select(JobRow.cancel_requested).where(JobRow.id == job_id))
+            return asked is None or asked
+
+    def journal(self, job_id: str, moves: Sequence[Move]) -> None:
+        """Note which files are about to get their names, before they do."""
+        lines = [[str(move.staged), str(move.final), move.sha256] for move in moves]
+        with self._write() as session:
+            session.execute(update(JobRow).where(JobRow.id == job_id).values(moving=lines))
+
+    def settled(self, job_id: str) -> None:
+        """The journal of a job has served: its files have their names, or are gone."""
+        with self._write() as session:
+            session.execute(update(JobRow).where(JobRow.id == job_id).values(moving=null()))
+
+    def finish(
+        self, job_id: str, outcome: Outcome, files: Sequence[tuple[FileFacts, Path]] = ()
+    ) -> bool:
+        """Record how a job ended, with its files, in one transaction; False if it was deleted.
+
+        Its journal stays until `settled`.
+        """
+        with self._write() as session:
+            row = session.scalar(select(JobRow).where(JobRow.id == job_id))
+            if row is None:
+                return False
+            row.state, row.error, row.finished = outcome.state, outcome.error, now()
+            row.seconds, row.peak_mb, row.cancel_requested = outcome.seconds, outcome.peak_mb, False
+            drop_results(row)  # an earlier run's, where this is a run again
+            if outcome.state == "done":
+                row.done = row.total = max(row.total, 1.0)
+                row.text = ""
+                row.device = outcome.device
+                row.engine_version = outcome.engine_version
+                row.models, row.versions = dict(outcome.models), dict(outcome.versions)
+                row.notes = [printable(note) for note in outcome.notes]
+                for artifact, (sha256, size) in zip(row.artifacts, outcome.inputs, strict=True):
+                    artifact.sha256, artifact.bytes = sha256, size
+                row.artifacts.extend(
+                    ArtifactRow(owner=row.owner, role=f.role, kind=f.kind, label=f.label,
+                                path=str(path), sha256=f.sha256, bytes=f.bytes, primary=f.primary,
+                                facts=dict(f.facts), position=n + len(outcome.inputs))
+                    for n, (f, path) in enumerate(files)
+                )  # fmt: skip
+                row.measurements = [
+                    MeasurementRow(name=name, value=value, unit=unit, position=n)
+                    for n, (name, value, unit) in enumerate(outcome.measurements)
+                ]
+            return True
+
+    def interrupt(self, job_id: str) -> None:
+        """The studio stops in good order: the job goes on at the next start, not counted."""
+        with self._write() as session:
+            session.execute(
+                update(JobRow)
+                .where(JobRow.id == job_id, JobRow.state == "running")
+                .values(state="interrupted", attempts=JobRow.attempts - 1)
+            )
+
+    def leftovers(self) -> list[Leftover]:
+        """Jobs of which a studio that stopped in the middle may have left files."""
+        query = select(JobRow).where(
+            or_(JobRow.state.in_(UNFINISHED), JobRow.moving.is_not(null()))
+        )
+        with self._factory() as session:
+            return [
+                Leftover(
+                    row.id,
+                    row.state == "done",
+                    Path(row.out_dir) if row.out_dir else None,
+                    tuple(Move(Path(a), Path(b), sha256) for a, b, sha256 in row.moving or ()),
+                )
+                for row in session.scalars(query)
+            ]
+
+    def requeue_unfinished(self) -> None:
+        """Queue them again; one that stopped the studio three times has failed."""
+        with self._write() as session:
+            for row in session.scalars(select(JobRow).where(JobRow.state.in_(UNFINISHED))):
+                row.text, row.done = "", 0.0
+                if row.cancel_requested:
+                    row.state, row.finished, row.cancel_requested = "cancelled", now(), False
+                elif row.attempts >= MAX_ATTEMPTS:
+                    row.state, row.finished = "failed", now()
+                    row.error = (
+                        f"The studio stopped {row.attempts} times in the middle of this file; "
+                        "try it alone, or with a smaller tile"
+                    )
+                else:
+                    row.state = "queued"
