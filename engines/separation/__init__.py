@@ -1,1 +1,1 @@
-"""Sound separation by a query: CLIPSep, its noise-invariant training, and the network that ships."""
+"""Sound separation by a query: CLIPSep, its noise-invariant variant, and the one that ships."""

@@ -46,6 +46,7 @@ class Separator:
         words: what it was trained on, where its file says so.
         known: (len(words), E) float32, their embeddings; of no columns for "label".
         embedding: E.
+        heads: whether `masks` gives noise.
         device: torch device.
     """
 
@@ -53,6 +54,7 @@ class Separator:
         self._network = network
         self.device = next(network.parameters()).device
         self.embedding = network.embedding
+        self.heads = network.kind in ("nit", "pit")
         self.words: Sequence[str] = network.words if isinstance(network, SmallSep) else ()
         known = network.known if isinstance(network, SmallSep) else torch.zeros(0, self.embedding)
         self.known = known.float().cpu()

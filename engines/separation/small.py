@@ -2,9 +2,9 @@
 
 One U-Net over logarithmic frequency and time hears the mixture and gives K maps, whatever is asked
 for. A query steers a second, shallow way up from the coarsest levels (FiLM: scale and shift of
-every block), which says at a quarter of the resolution how the K maps are to be weighed; CLIPSep
-weighs them the same everywhere. So a further query costs a quarter of the first, and a query is
-understood where whole sounds are in view. The heads of noise-invariant training weigh the same
+every block), which says for the corners of cells of 8 x 8 points how the K maps are to be weighed;
+CLIPSep weighs them the same everywhere. So a further query costs little beside the first, and it
+is understood where whole sounds are in view. The heads of noise-invariant training weigh the same
 maps as CLIPSep does.
 """
 
@@ -21,6 +21,7 @@ from engines.separation.clipsep import Kind, Logits
 from engines.separation.warp import ROWS, pool
 
 _MERGE = 2  # neighbouring rows and frames that share a position
+_CELL = 8  # rows and frames of a pixel of the third level
 _FEATURES = 3
 _STEER = 96
 _FAINT = 1e-4  # modulus that counts as silence, for sounds within -1..1
@@ -40,6 +41,7 @@ class SmallSep(nn.Module):
 
     known: Tensor  # (words, embedding) float32
     position: Tensor  # (1, 1, 128, 1)
+    slope: Tensor  # (4, 64)
 
     def __init__(
         self,
@@ -58,6 +60,7 @@ class SmallSep(nn.Module):
         self.stride = _MERGE * 2 ** (len(widths) - 1)
         position = torch.linspace(-1.0, 1.0, ROWS // _MERGE)[None, None, :, None]
         self.register_buffer("position", position, persistent=False)
+        self.register_buffer("slope", _slopes(), persistent=False)
         self.register_buffer("known", torch.zeros(len(words), embedding))
         self.stem = nn.Conv2d(_FEATURES * _MERGE**2 + 1, widths[0], 3, padding=1)
         self.down = nn.ModuleList()
@@ -80,7 +83,7 @@ class SmallSep(nn.Module):
             nn.ConvTranspose2d(width, finer, 2, stride=2)
             for width, finer in zip(reversed(widths[3:]), reversed(widths[2:-1]), strict=True)
         )
-        self.weigh = nn.Conv2d(widths[2], channels + 1, 3, padding=1)
+        self.weigh = nn.Conv2d(widths[2], channels + 1, 2, padding=1)
         if kind == "nit":
             self.noise = nn.ModuleList(nn.Linear(_STEER, channels + 1) for _ in range(2))
         if kind == "label":
@@ -104,21 +107,24 @@ class SmallSep(nn.Module):
             queries = self.unnamed.expand(batch, -1, -1)
         maps, coarse = self._hear(magnitude)
         steer = self.query(queries)
-        weights = self._ask(coarse, steer)
-        size = maps.shape[-2:]
-        weights = functional.interpolate(weights.flatten(0, 1), size, mode="bilinear")
-        logits = _weighed(maps, weights.unflatten(0, (batch, -1)))
-        if self.kind == "pit":
-            return Logits(logits[:, :0], logits)
-        noise = None
+        weights = _at_corners(self._ask(coarse, steer))
+        count = weights.shape[-2]
         if self.kind == "nit":
             middle = functional.silu(steer.mean(dim=1))
             heads = torch.stack([net(middle) for net in self.noise], dim=1)
-            noise = _weighed(maps, heads[..., None, None])
+            heads = heads[:, None, None].expand(-1, *weights.shape[1:3], -1, -1)
+            weights = torch.cat([weights, heads], dim=-2)
+        weighed = weights @ maps
+        logits = _whole((weighed[..., :count, :].unflatten(-2, (-1, 4)) * self.slope).sum(dim=-2))
+        if self.kind == "pit":
+            return Logits(logits[:, :0], logits)
+        noise = _whole(weighed[..., count:, :]) if self.kind == "nit" else None
         return Logits(logits, noise)
 
     def _hear(self, magnitude: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Maps (B, K, 256, T) and what the levels from the third on hold, coarsest first."""
+        """The maps in cells, (B, 32, T / 8, K + 1, 64), the last of ones; and what the levels from
+        the third on hold, coarsest first.
+        """
         x = functional.pixel_unshuffle(_features(magnitude), _MERGE)
         place = self.position.expand(len(x), -1, -1, x.shape[-1])
         x = torch.cat([x, place], dim=1).contiguous(memory_format=torch.channels_last)
@@ -136,24 +142,41 @@ class SmallSep(nn.Module):
             x = self.up[level](x) + skips[level]
             x = self.decode[level](x, None)
         x = self.head(functional.leaky_relu(x, 0.1))
-        return functional.pixel_shuffle(x, _MERGE), coarse
+        # (B, K pixels, 128, T / 2): four by four positions, of two by two pixels each, are a cell.
+        side = _CELL // _MERGE
+        x = x.unflatten(3, (-1, side)).unflatten(2, (-1, side)).unflatten(1, (-1, _MERGE, _MERGE))
+        x = x.permute(0, 4, 6, 1, 5, 2, 7, 3).flatten(4)
+        return functional.pad(x, (0, 0, 0, 1), value=1.0), coarse
 
     def _ask(self, coarse: Sequence[Tensor], steer: Tensor) -> Tensor:
-        """Weights (B, Q, K + 1, 256 / 8, T / 8) of the maps, the last for a constant map."""
+        """Weights (B, Q, K + 1, 33, T / 8 + 1) of the maps at the corners of the cells."""
         batch, count = steer.shape[:2]
         flat = steer.flatten(0, 1)
-        x = coarse[0].repeat_interleave(count, dim=0)
-        x = self.ask[0](x, flat)
+        x = self.ask[0](coarse[0].repeat_interleave(count, dim=0), flat)
         for rise, block, skip in zip(self.rise, list(self.ask)[1:], coarse[1:], strict=True):
             x = rise(x) + skip.repeat_interleave(count, dim=0)
             x = block(x, flat)
         return self.weigh(functional.leaky_relu(x, 0.1)).unflatten(0, (batch, count))
 
 
-def _weighed(maps: Tensor, weights: Tensor) -> Tensor:
-    """(B, K, F, T), (B, Q, K + 1, F or 1, T or 1) -> (B, Q, F, T) float32."""
-    inner = (maps[:, None] * weights[:, :, :-1]).sum(dim=2)
-    return (inner + weights[:, :, -1]).float()
+def _at_corners(weights: Tensor) -> Tensor:
+    """(B, Q, K + 1, 33, C + 1) -> (B, 32, C, 4 Q, K + 1): those of each cell's four corners."""
+    upper, lower = weights[..., :-1, :], weights[..., 1:, :]
+    four = [upper[..., :-1], upper[..., 1:], lower[..., :-1], lower[..., 1:]]
+    return torch.stack(four, dim=2).permute(0, 4, 5, 1, 2, 3).flatten(3, 4)
+
+
+def _slopes() -> Tensor:
+    """(4, 64): how near each pixel of a cell is to its corners; adds up to 1."""
+    along = (torch.arange(_CELL) + 0.5) / _CELL
+    pair = torch.stack([1.0 - along, along])
+    return (pair[:, None, :, None] * pair[None, :, None, :]).reshape(4, _CELL * _CELL)
+
+
+def _whole(cells: Tensor) -> Tensor:
+    """(B, 32, C, Q, 64) -> (B, Q, 256, 8 C) float32."""
+    apart = cells.float().unflatten(-1, (_CELL, _CELL))
+    return apart.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
 
 
 def _features(magnitude: Tensor) -> Tensor:
