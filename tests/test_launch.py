@@ -149,6 +149,22 @@ def test_what_would_draw_in_another_torch_is_installed_alone(stub: Stub) -> None
 
 
 @pytest.mark.slow
+def test_an_extra_is_installed_alone_and_may_be_missing(stub: Stub) -> None:
+    project = (stub.folder / "pyproject.toml").read_text()
+    extra = '[project.optional-dependencies]\nsentences = ["sayer"]\n[dependency-groups]'
+    (stub.folder / "pyproject.toml").write_text(project.replace("[dependency-groups]", extra))
+    with (stub.folder / "constraints.txt").open("a") as pins:
+        pins.write("sayer==1.0\n")
+    out, err = stub.run("jobs")
+    assert out == "jobs with 1.0\n"
+    assert "sayer==1.0 could not be installed; the studio works without it" in err
+    stub.add_wheel("sayer", "1.0", needs="torchvision")
+    (stub.venv / "noise-studio-app.stamp").unlink()
+    stub.run("jobs")
+    assert list(stub.venv.glob("[Ll]ib/**/sayer.py"))
+
+
+@pytest.mark.slow
 def test_a_half_made_environment_is_mended(stub: Stub) -> None:
     stub.run("jobs")
     # As if pip had been killed between a package's files and its record, and then an update of

@@ -15,11 +15,17 @@ from engines.training.loop import Recipe, Report, train
 
 _RECIPES: dict[str, str] = {
     "yond-snrnet-small": "engines.raw.yond.train:small",
+    "noiser": "engines.raw.noiser.train:noiser",
+    "pnnp": "engines.raw.pnnp.train:camera",
     "storm-small-predictive": "engines.speech.train:predictive",
     "storm-small": "engines.speech.train_bridge:storm",
     "sgmse-small": "engines.speech.train_bridge:sgmse",
     "sgmse-ncsnpp": "engines.speech.train_ncsnpp:bridged",
     "sgmse-plus": "engines.speech.train_ncsnpp:plus",
+    "clipsep-small": "engines.separation.train:small",
+    "clipsep-small-plain": "engines.separation.train:plain",
+    "labelsep-small": "engines.separation.train:labels",
+    "pitsep-small": "engines.separation.train:unnamed",
     "upsr-small": "engines.superres.upsr.train:small",
     "ediffsr-small": "engines.superres.ediffsr.train:small",
     "lm-small": "engines.quantize.train:small",
