@@ -82,7 +82,9 @@ def _pixels(path: Path) -> Tensor:
 @lru_cache(maxsize=1)
 def _read(place: str) -> tuple[Any, Any]:
     from transformers import AutoTokenizer, CLIPModel
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     local = Path(place).is_dir()
     plain: dict[str, Any] = {"local_files_only": local, "trust_remote_code": False}
     try:

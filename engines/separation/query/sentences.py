@@ -88,7 +88,9 @@ class SentenceEncoder:
 @lru_cache(maxsize=2)
 def _read(folder: Path) -> tuple[Any, Any]:
     from transformers import AutoModel, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     if not (folder / _WEIGHTS).is_file():
         raise UserError(
             f"{folder.name} holds no {_WEIGHTS}; choose the folder of a sentence encoder such as "
