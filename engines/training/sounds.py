@@ -87,7 +87,7 @@ def speech(cache: Path, data: Path | None = None) -> Sounds:
     source = partial(_package_speech, cache / "packages")
     if data is not None:
         source = partial(_own, data / "speech")
-    return _cached(cache, f"speech-{_key(data, SPEECH)}", source, _clean_speech)
+    return _cached(cache, f"speech-{_key(data, SPEECH)}", source, clean_speech)
 
 
 def noise(cache: Path, data: Path | None = None) -> Sounds:
@@ -99,7 +99,7 @@ def noise(cache: Path, data: Path | None = None) -> Sounds:
     source = partial(_package_noise, cache / "packages")
     if data is not None:
         source = partial(_own, data / "noise")
-    return _cached(cache, f"noise-{_key(data, NOISE)}", source, _levelled)
+    return _cached(cache, f"noise-{_key(data, NOISE)}", source, levelled)
 
 
 def read_mono(path: Path) -> NDArray[np.float32]:
@@ -177,12 +177,16 @@ def _own(folder: Path) -> Iterator[tuple[str, Path]]:
 
 def _files(root: Path) -> list[Path]:
     found = sorted(p for p in root.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
-    words = " ".join(_RESERVED).split()
-    return [p for p in found if not any(p.name.startswith(word) for word in words)]
+    return [p for p in found if not reserved(p.name)]
 
 
-def _clean_speech(wave: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    """Trim, fade pauses, level; None where the pauses are not quiet enough to be a target."""
+def reserved(name: str) -> bool:
+    """Whether a file of that name is kept for measuring and never trained on."""
+    return name.startswith(tuple(" ".join(_RESERVED).split()))
+
+
+def clean_speech(wave: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """Trim, fade pauses, level, (n,) at 16 kHz; None where the pauses are not quiet enough to be a target."""
     levels = _frame_levels(wave)
     if len(levels) < 15:
         return None
@@ -196,10 +200,11 @@ def _clean_speech(wave: NDArray[np.float32]) -> NDArray[np.float32] | None:
     gain = np.convolve(gain, np.full(5, 0.2), mode="same")
     positions = np.arange(len(wave)) / 320.0 - 0.5
     faded = wave * np.interp(positions, np.arange(len(gain)), gain).astype(np.float32)
-    return _levelled(faded[first * 320 : last * 320])
+    return levelled(faded[first * 320 : last * 320])
 
 
-def _levelled(wave: NDArray[np.float32]) -> NDArray[np.float32] | None:
+def levelled(wave: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """At -26 dBFS where it sounds, without its mean; None for silence and under 0.1 s."""
     if len(wave) < RATE // 10:
         return None
     wave = wave - wave.mean()
