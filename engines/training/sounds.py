@@ -186,7 +186,7 @@ def reserved(name: str) -> bool:
 
 
 def clean_speech(wave: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    """Trim, fade pauses, level, (n,) at 16 kHz; None where the pauses are not quiet enough to be a target."""
+    """Trimmed, pauses faded, levelled, 16 kHz; None where the pauses are too loud for a target."""
     levels = _frame_levels(wave)
     if len(levels) < 15:
         return None

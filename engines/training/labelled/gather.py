@@ -21,7 +21,7 @@ Wave = NDArray[np.float32]
 PHRASE_SECONDS = 6.0
 _LONGEST = 12 * RATE  # longer recordings are cut
 _PIECES = 5  # so many pieces of a long recording at the most
-_FILES = 150  # so many files of one source at the most
+_FILES = 150  # so many files at the most
 _JOINED = 40  # so many sentences of one source of prompts at the most
 # Phrases, rhythms or specimens of a label in each split.
 _MADE: dict[Split, int] = {"train": 24, "valid": 5, "test": 8, "zeroshot": 8}
@@ -106,24 +106,23 @@ class Gatherer:
     def _recorded(self, label: Label, random: np.random.Generator) -> list[Wave]:
         clips: list[Wave] = []
         blows: list[Wave] = []
+        recordings: list[Path] = []
         for source in self._named(label):
             if source.startswith("made:"):
                 continue
             package = PACKAGES[source.partition(":")[0]]
             if package.kept and self._split in ("train", "valid"):
                 raise ValueError(f"{label.name} would be trained on {package.name}")
-            files = self._part(self._sources.matching(source))
-            if len(files) > _FILES:
-                chosen = random.choice(len(files), _FILES, replace=False)
-                files = [files[int(place)] for place in sorted(chosen)]
-            if package.spoken:
-                clips += _sentences(files, random)
-                continue
-            for file in files:
-                pieces = _pieces(_read(file))
-                short = [one for one in pieces if label.hits and len(one) < 3 * RATE]
-                blows += short
-                clips += pieces if not short else []
+            files = self._sources.matching(source)
+            if package.spoken:  # each speaker is in every split, with other prompts
+                clips += _sentences(_some(self._part(files), random), random)
+            else:
+                recordings += files
+        for file in _some(self._part(recordings), random):
+            pieces = _pieces(_read(file))
+            short = [one for one in pieces if label.hits and len(one) < 3 * RATE]
+            blows += short
+            clips += pieces if not short else []
         if blows:
             clips += _rhythms(blows, random, 2 * len(self._many()))
         return clips
@@ -195,6 +194,14 @@ def _read(file: Path) -> tuple[Wave, ...]:
         return ()
     loud = np.flatnonzero(np.abs(wave) > 0.003 * np.abs(wave).max())
     return (wave[loud[0] : loud[-1] + 1],)
+
+
+def _some(files: Sequence[Path], random: np.random.Generator) -> list[Path]:
+    """So many of the files as are worth reading."""
+    if len(files) <= _FILES:
+        return list(files)
+    chosen = random.choice(len(files), _FILES, replace=False)
+    return [files[int(place)] for place in sorted(chosen)]
 
 
 def _pieces(waves: Iterable[Wave]) -> list[Wave]:

@@ -30,7 +30,7 @@ _RANGES = {
     112: (60, 84), 122: (48, 72),
 }  # fmt: skip
 # Programs that sound several notes at once as a rule, sometimes, or never.
-_CHORDAL = {*range(0, 8), *range(16, 32), 46, *range(48, 56), 61, 62, 63, *range(88, 96)}
+_CHORDAL = {*range(8), *range(16, 32), 46, *range(48, 56), 61, 62, 63, *range(88, 96)}
 _SUSTAINED = {*range(16, 24), *range(40, 45), *range(48, 80), *range(88, 96), 109, 110}
 _EFFECTS = {*range(120, 128)}
 
