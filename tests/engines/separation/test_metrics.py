@@ -61,7 +61,7 @@ def test_a_filter_is_forgiven_by_one_and_a_gain_by_the_other(sources: Floats) ->
     assert si_sdr(wanted, -0.3 * wanted) > 200.0
     rest = wanted * 0.0 + other
     found = si_ratios(wanted, rest, wanted + 0.1 * rest)
-    assert found.sar > 100.0
+    assert found.sar > 30.0
     assert found.sir == pytest.approx(found.sdr, abs=0.2)
 
 
