@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -43,7 +42,7 @@ def option(
     models: str = "",
     local: bool = False,
     suggested: Sequence[float] = (),
-    words: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    words: Mapping[str, Sequence[str]] | None = None,
     **constraints: Any,
 ) -> Any:
     """Declare one parameter field.
@@ -59,12 +58,14 @@ def option(
         local: it names something on this machine, such as a path, so only the person at it may set
             it; where strangers reach the studio it is hidden, and refused unless it is the default.
         suggested: numbers that the page offers as buttons; any other within bounds is as good.
-        words: for a list of texts, some to add by a click, by the name of their group.
+        words: for a list of short texts, some to add by a click, by the name of their group; the
+            page shows such a list as words rather than as lines.
         **constraints: pydantic bounds (`ge`, `le`, `max_length`, ...).
     """
     extra: dict[str, Any] = {
         "unit": unit, "advanced": advanced, "models": models, "local": local,
-        "suggested": list(suggested), "words": {name: list(words[name]) for name in words},
+        "suggested": list(suggested),
+        "words": None if words is None else {name: list(words[name]) for name in words},
     }  # fmt: skip
     return Field(
         default, title=title, description=description, json_schema_extra=extra, **constraints

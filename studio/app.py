@@ -24,13 +24,14 @@ from studio.scene import tab_id
 from studio.tabs.generic import MethodTab
 from studio.tabs.quantize import QuantizeTab
 from studio.tabs.raw import RawTab
+from studio.tabs.separation import SeparationTab
 from studio.tabs.speech import SpeechTab
 from studio.tabs.superres import SuperresTab
 from studio.theme import FAVICON, head, studio_theme
 
 _MADE_BY_HAND: Mapping[str, type[MethodTab]] = {
     "raw": RawTab, "super-resolution": SuperresTab, "speech": SpeechTab,
-    "quantization": QuantizeTab,
+    "separation": SeparationTab, "quantization": QuantizeTab,
 }  # fmt: skip
 _PORTS = 100
 _WORDS = {  # Gradio's own words on its drop zone

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from engines.base import Params, UserError, is_local
+from studio.markup import render
 
 Kind = Literal["slider", "number", "switch", "choice", "choices", "text", "lines", "model"]
 ModelChoices = Callable[[str], Sequence[tuple[str, str]]]
@@ -28,6 +29,7 @@ _AUTOMATIC = ("Automatic", "")
 _ACRONYMS = set("dng tiff jpeg png wav flac mp3 m4a raw cpu gpu fp16 bf16 ode sde".split())
 _RADIO_CHOICES = 4
 _SLIDER_STOPS = 200
+_HINT = "Type one, press Enter"
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Field:
     """One parameter as a form shows it.
 
     `optional` means that empty stands for automatic, `free` that a number need not be among the
-    `choices`.
+    `choices`, `offered` that lines are single words, some of which are on offer by group.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Field:
     max_length: int | None = None
     local: bool = False
     free: bool = False
+    offered: Mapping[str, Sequence[str]] | None = None
 
     @property
     def label(self) -> str:
@@ -116,7 +119,8 @@ class Field:
             return measured(value, self.unit)
         if self.kind in ("choice", "choices", "lines"):
             values = value if isinstance(value, list | tuple) else [value]
-            return ", ".join(prettify(one) for one in values) or "none"
+            shown = str if self.offered is not None else prettify  # a person's own words
+            return ", ".join(shown(one) for one in values) or "none"
         text = f"{value:g}" if isinstance(value, float) else str(value)
         return f"{text} {self.unit}".strip()
 
@@ -181,6 +185,7 @@ def _field(name: str, info: FieldInfo) -> Field:
         max_length=bounds.get("max_length"),
         local=is_local(info),
         free=free,
+        offered=extra.get("words") if kind == "lines" else None,  # type: ignore[arg-type]
     )
 
 
@@ -272,6 +277,13 @@ def build_control(
             return gr.Dropdown(choices=model_choices(field, models, field.default), **common)
         case "text":
             return gr.Textbox(max_length=field.max_length, **common)
+        case "lines" if field.offered is not None:
+            made = gr.Textbox(lines=1, elem_classes="ns-worded", **common)
+            html = render(
+                "words.html", field=elem_id, groups=list(field.offered.items()), hint=_HINT
+            )
+            gr.HTML(html, apply_default_css=False, elem_classes="ns-words", visible=visible)
+            return made
         case "lines":
             return gr.Textbox(lines=3, placeholder="one a line", **common)
 

@@ -8,6 +8,7 @@
 (() => {
   const SHORT = 180; // seconds of all sounds together: 70 MB once decoded, at 48 kHz in stereo
   const FADE = 0.004; // seconds, so that no switch clicks
+  const MOST = 20; // dB that a sound is turned down to be as loud as another
   const EVERY = 120; // milliseconds between two looks at how far it is
   const RELEASE = 3000; // milliseconds that a deck without a panel lives on
 
@@ -167,12 +168,14 @@
     }
 
     // What each sound is turned down by, in dB, to be as loud as the softer one of the first two,
-    // which are before and after. Nothing is turned up: full scale stays full scale.
+    // which are before and after. Nothing is turned up: full scale stays full scale. What is hardly
+    // there at all does not make all others as quiet.
     get levels() {
       const known = this.tracks.map(({ loudness }) => loudness);
       const pair = known.slice(0, 2).filter((one) => one !== null);
       if (!Deck.equal || pair.length < 2) return known.map(() => 0);
-      return known.map((one) => (one === null ? 0 : Math.min(0, Math.min(...pair) - one)));
+      const level = Math.max(Math.min(...pair), Math.max(...pair) - MOST);
+      return known.map((one) => (one === null ? 0 : Math.min(0, level - one)));
     }
 
     async play() {

@@ -1,5 +1,6 @@
-// <ns-player tracks='[{"sound", "picture", "label", "loudness", "marks"}]' alt="...">: sounds of one
-// length over their spectrograms, all with one time axis and one play head.
+// <ns-player tracks='[{"sound", "picture", "label", "loudness", "marks", "spans"}]' alt="...">: sounds
+// of one length over their spectrograms, all with one time axis and one play head; spans of time are
+// drawn along a picture's foot.
 //
 // A click on a picture goes there, a drag along the time axis chooses a part to repeat. What plays
 // is a deck (deck.js), which outlives this element when its panel is drawn anew.
@@ -44,6 +45,9 @@
     .lane { position: relative; overflow: hidden; background: var(--ns-stage); }
     .lane img { position: absolute; top: 0; height: 100%; max-width: none; opacity: 0; }
     .lane img.there { opacity: 1; }
+    .spans { position: absolute; bottom: 0; height: 4px; pointer-events: none; }
+    .spans i { position: absolute; top: 0; bottom: 0; min-width: 2px; background: #fff;
+               box-shadow: 0 0 0 1px rgba(0, 0, 0, .7); }
     .tag { position: absolute; left: 8px; top: 8px; display: flex; gap: 6px; padding: 1px 8px;
            font: 500 12px/19px var(--ns-font); color: #f2f2f2; background: rgba(20, 20, 20, .72);
            border-radius: 4px; pointer-events: none; z-index: 1; }
@@ -218,8 +222,9 @@
         src: picture, alt: `Spectrogram: ${label}`, draggable: false }));
       for (const one of this.pictures)
         one.addEventListener("load", () => one.classList.add("there"), { once: true });
+      this.spans = this.tracks.map(() => make("div", { className: "spans" }));
       this.lanesOf = this.tracks.map(({ label }, at) => make("div", { className: "lane" },
-        this.pictures[at], make("span", { className: "tag" }, label, make("small"))));
+        this.pictures[at], this.spans[at], make("span", { className: "tag" }, label, make("small"))));
       const layer = (name) => make("div", { className: name, hidden: true });
       this.loops = [layer("loop"), layer("loop")];
       this.heads = [make("div", { className: "head" }), make("div", { className: "head" })];
@@ -227,6 +232,7 @@
       this.ticks = make("div");
       this.ruler.replaceChildren(this.loops[1], this.ticks, this.heads[1]);
       this.ruled = this.said = "";
+      this.spanned = 0;
     }
 
     // --- drawing ----------------------------------------------------------------------------
@@ -287,10 +293,11 @@
 
     rule() {
       const { zoom, duration } = this.deck;
-      for (const one of this.pictures) {
+      for (const one of [...this.pictures, ...this.spans]) {
         one.style.width = `${100 * zoom.factor}%`;
         one.style.left = `${duration ? (-100 * zoom.start) / this.span : 0}%`;
       }
+      if (this.spanned !== duration) this.hear(duration);
       const mark = `${this.width} ${zoom.factor} ${zoom.start} ${duration}`;
       if (!duration || !this.width || mark === this.ruled) return;
       this.ruled = mark;
@@ -306,6 +313,19 @@
         ticks.push(tick);
       }
       this.ticks.replaceChildren(...ticks);
+    }
+
+    // Where something is heard.
+    hear(duration) {
+      this.spanned = duration;
+      this.tracks.forEach(({ spans = [] }, at) => {
+        this.spans[at].replaceChildren(...spans.map(([start, end]) => {
+          const one = make("i");
+          one.style.left = `${(100 * start) / duration}%`;
+          one.style.width = `${(100 * (end - start)) / duration}%`;
+          return one;
+        }));
+      });
     }
 
     x(time) {

@@ -31,7 +31,7 @@ class ClipSepParams(Params):
     query: tuple[str, ...] = option(
         (),
         title="Sounds",
-        description="What to look for, one a line; each becomes a track of its own",
+        description="What to look for, in your words; each becomes a track of its own",
         max_length=MOST_QUERIES,
         words=WORDS,
     )
@@ -50,8 +50,9 @@ class ClipSepParams(Params):
     negative: tuple[str, ...] = option(
         (),
         title="But not",
-        description="What must not be in the tracks, one a line, such as drums beside piano",
+        description="What must not be in the tracks, such as drums beside piano",
         max_length=MOST_QUERIES,
+        words={},
         advanced=True,
     )
     picture: tuple[str, ...] = option(

@@ -9,10 +9,10 @@ from engines.base import Measurement
 from engines.separation.activity import Found
 from engines.separation.asked import Asked, in_words, quoted
 from engines.separation.params import ClipSepParams
+from engines.separation.query import KNOWN_FROM
 from engines.sound.part import Part
 from engines.sound.survey import Survey
 
-UNKNOWN = 0.45  # cosine below which a query is like nothing that the network learned
 _NEAREST = 5  # words that are named then
 _MANY_CLIPPED = 0.001
 
@@ -31,7 +31,7 @@ class Near:
     @property
     def unknown(self) -> bool:
         """The network learned nothing like it."""
-        return self.cosine is not None and self.cosine < UNKNOWN
+        return self.cosine is not None and self.cosine < KNOWN_FROM
 
 
 def notes_of(

@@ -1,0 +1,162 @@
+"""The separation tab: recordings in, the sounds that are named out, each as a track of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from markupsafe import Markup
+
+from engines.base import Engine, UserError
+from engines.separation.engine import PICTURE_SUFFIXES
+from studio.config import Settings
+from studio.inbox import Inbox
+from studio.jobs.views import JobView
+from studio.markup import figures, part, render
+from studio.panels.result import Reading, Row, Verdict, plain_reading
+from studio.reader import FileReader, Look
+from studio.scene import Scene
+from studio.tabs.generic import MethodTab
+from studio.tabs.speech import clock, sound_facts
+
+_PRESENCE, _SHARE, _HEARD, _LIKENESS = "presence_", "share_", "heard_", "likeness_"
+_OF_SOUNDS = (_PRESENCE, _SHARE, _HEARD, _LIKENESS)
+_NAMES = {
+    "seconds_of_sound": "length",
+    "network_calls": "network calls",
+    "real_time_factor": "time taken, by length",
+}
+_FOUND = 10.0  # % of any two seconds; see `engines.separation.activity`
+_KNOWN = 0.45  # cosine; see `engines.separation.query`
+_TIMES = 6  # spans that are named
+
+
+@dataclass(frozen=True)
+class Sound:
+    """One line of the table: what was looked for, and what came of it, in words."""
+
+    label: str
+    found: bool
+    presence: str
+    share: str
+    heard: str
+    times: str
+    likeness: str
+    unlike: bool
+
+
+class SeparationTab(MethodTab):
+    """Any recording in; one track a sound that was named, and what remains."""
+
+    noun = "recording"
+    familiar = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".mp4", ".mov", ".mkv")
+    place = "/home/me/music"
+    listen = True
+    icon = "sound"
+    first = ("query", "mode", "strength", "negative")
+    empty = (
+        "The sounds appear here",
+        "Add a recording and name what to keep or to remove, such as piano, rain or a dog barking. "
+        "Each sound becomes a track, and the tracks and the remainder add up to the recording.",
+    )
+
+    def __init__(self, title: str, engines: Sequence[type[Engine]]) -> None:
+        """See `MethodTab`."""
+        super().__init__(title, engines)
+        self._reader = FileReader(sound_facts)
+
+    def look(self, path: Path) -> Look:
+        """Rate, channels, depth and length of a sound or a film; a picture is looked for."""
+        if path.suffix.lower() in PICTURE_SUFFIXES:
+            return Look(("picture of what to look for",))
+        return self._reader.look(path)
+
+    def more_ways_in(self, settings: Settings) -> None:
+        """A recorder, whose recordings go the way of dropped files."""
+        gr.HTML(
+            render("record.html", into=f"drop-{self.id}", megabytes=settings.max_upload_mb),
+            apply_default_css=False,
+            elem_classes="ns-ways",
+        )
+
+    def submit(self, scene: Scene, inbox: Inbox, engine_id: str, values: Sequence[Any]) -> None:
+        """See `MethodTab.submit`; something to look for has to be named.
+
+        Raises:
+            UserError: see there, and where no sound is named.
+        """
+        params = self.chosen_params(engine_id, values)
+        if "query" in params and not (params["query"] or params.get("picture")):
+            raise UserError(
+                "Name a sound first: type it under Sounds, such as piano, and press Enter"
+            )
+        super().submit(scene, inbox, engine_id, values)
+
+    def read(self, measurements: Mapping[str, tuple[float, str]]) -> Reading:
+        """How present each sound is in large numbers, and which were not found."""
+        headline = [
+            Row(name.removeprefix(_PRESENCE), round(value, 0 if value >= 10 else 1), unit)
+            for name, (value, unit) in measurements.items()
+            if name.startswith(_PRESENCE)
+        ]
+        if not headline:
+            return plain_reading(measurements)
+        rest = {
+            _NAMES.get(name, name): value
+            for name, value in measurements.items()
+            if not name.startswith(_OF_SOUNDS)
+        }
+        lost = [row.name for row in headline if row.value < _FOUND]
+        return Reading("Presence", headline, verdict(lost, len(headline)), plain_reading(rest).rest)
+
+    def more(self, job: JobView, scene: Scene) -> Markup:
+        """A table of the sounds: found or not, how much, how long and when."""
+        sounds = sounds_of(job)
+        return part("separation.html", sounds=sounds) if sounds else Markup("")
+
+
+def verdict(lost: Sequence[str], of: int) -> Verdict:
+    """What presence means, and what was not found."""
+    meaning = "Presence is the largest share that a sound has of any two seconds."
+    if not lost:
+        return Verdict(meaning, "sure")
+    if len(lost) == of:
+        return Verdict(f"Nothing that you named was found. {meaning}", "doubt")
+    return Verdict(f"Not found: {', '.join(lost)}. {meaning}", "doubt")
+
+
+def sounds_of(job: JobView) -> list[Sound]:
+    """The sounds of a finished job in order, as its measurements and tracks have them."""
+    spans = {sound.label: picture.facts.get("spans", []) for sound, picture in job.tracks}
+    found: list[Sound] = []
+    for name, (presence, _) in job.measurements.items():
+        if not name.startswith(_PRESENCE):
+            continue
+        label = name.removeprefix(_PRESENCE)
+        share, heard = (
+            job.measurements.get(f"{kind}{label}", (0.0, ""))[0] for kind in (_SHARE, _HEARD)
+        )
+        likeness = job.measurements.get(f"{_LIKENESS}{label}", (None, ""))[0]
+        found.append(
+            Sound(
+                label,
+                presence >= _FOUND,
+                f"{figures(round(presence))} %",
+                f"{figures(round(share, 1))} %",
+                f"{figures(round(heard, 1))} s",
+                when_heard(spans.get(label, [])),
+                "" if likeness is None else f"{likeness:.2f}",
+                likeness is not None and likeness < _KNOWN,
+            )
+        )
+    return found
+
+
+def when_heard(spans: Sequence[Sequence[float]]) -> str:
+    """The first spans as a player shows times, and how many more there are."""
+    shown = [f"{clock(start) or '0:00'}\N{EN DASH}{clock(end)}" for start, end in spans[:_TIMES]]
+    more = len(spans) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
