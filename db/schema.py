@@ -214,6 +214,23 @@ class PresetRow(Base):
     created: Mapped[datetime] = mapped_column(default=now)
 
 
+class CameraRow(Base):
+    """The noise of somebody's camera, as a job measured it; it goes with that job."""
+
+    __tablename__ = "cameras"
+    __table_args__ = (Index("ix_cameras_owner_created", "owner", "created"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    owner: Mapped[str] = mapped_column(String(80))
+    job_number: Mapped[int] = mapped_column(
+        ForeignKey("jobs.number", ondelete="CASCADE"), index=True
+    )
+    name: Mapped[str] = mapped_column(Words(200))
+    model: Mapped[str] = mapped_column(Words(120))
+    profile: Mapped[dict[str, Any]]
+    created: Mapped[datetime] = mapped_column(default=now)
+
+
 class ModelRow(Base):
     """Weights that were added to this studio."""
 

@@ -13,8 +13,12 @@ from engines.base import Engine, UserError
 
 _BUILT_IN: dict[str, str] = {
     "raw.yond": "engines.raw.yond.engine:YondEngine",
+    "raw.noiser": "engines.raw.noiser.engine:NoiserEngine",
+    "raw.calibrate": "engines.raw.calibrate.engine:CalibrateEngine",
+    "raw.simulate": "engines.raw.simulate.engine:SimulateEngine",
     "speech.storm": "engines.speech.engine:StormEngine",
     "speech.sgmse": "engines.speech.engine:SgmseEngine",
+    "separation.clipsep": "engines.separation.engine:ClipSepEngine",
     "superres.upsr": "engines.superres.engine:UpsrEngine",
     "superres.ediffsr": "engines.superres.engine:EdiffsrEngine",
     "superres.spandrel": "engines.superres.engine:SpandrelEngine",

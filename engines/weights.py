@@ -34,6 +34,8 @@ Shapes = Mapping[str, tuple[int, ...]]
 BUNDLED = Path(__file__).resolve().parents[1] / "assets" / "weights"
 _NETWORKS: dict[str, str] = {
     "raw.yond/snrnet": "engines.raw.yond.checkpoint:SPEC",
+    "raw.noiser/net": "engines.raw.noiser.checkpoint:SPEC",
+    "raw.simulate/pnnp": "engines.raw.pnnp.checkpoint:SPEC",
     "separation.clipsep/net": "engines.separation.checkpoint:CLIPSEP",
     "separation.clipsep/small": "engines.separation.checkpoint:SMALL",
     "speech.sgmse/ncsnpp": "engines.speech.checkpoint:SGMSE",

@@ -10,14 +10,17 @@ import json
 import secrets
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from engines.base import UserError
+from engines.raw.noise.profile import PROFILES, PROFILES_OR_NONE
 from studio.actions import Actions, Effect
-from studio.forms import free_choices, model_choices
+from studio.cameras import camera_choices
+from studio.forms import ModelChoices, free_choices, model_choices
 from studio.http import Visitors
 from studio.inbox import Inbox
 from studio.jobs.service import Studio
@@ -97,7 +100,9 @@ class Page:
             self.panels += [tab.files, tab.result, *tab.beside]
         self.panels.append(header)  # last: it tells the address what the others have opened
 
-    def _model_choices(self, network: str) -> list[tuple[str, str]]:
+    def _model_choices(self, network: str, owner: str = "") -> list[tuple[str, str]]:
+        if network in (PROFILES, PROFILES_OR_NONE):
+            return camera_choices(self.studio, owner, none=network == PROFILES_OR_NONE)
         return [
             (f"{model.title} ({model.state})", model.id)
             for model in self.studio.models.list(network)
@@ -317,18 +322,25 @@ class Page:
             for one in tab.forms
         ]
         for one in self._forms:
-            updates += self._form_updates(one, drafts, one.engine.id in fill, effect.models)
+            choices = partial(self._model_choices, owner=scene.owner)
+            fills = one.engine.id in fill
+            updates += self._form_updates(one, drafts, fills, effect.models, choices)
         return updates
 
     def _form_updates(
-        self, one: EngineForm, drafts: Mapping[str, Any], fill: bool, models: bool
+        self,
+        one: EngineForm,
+        drafts: Mapping[str, Any],
+        fill: bool,
+        models: bool,
+        offered: ModelChoices,
     ) -> list[Any]:
         """Updates of one form's controls: their values from the draft, the weights on offer."""
         values = one.form.restored(drafts.get(one.engine.id))
         updates: list[Any] = values if fill else [gr.skip()] * len(values)
         for at, field in enumerate(one.form.fields):
             if field.kind == "model" and (fill or models):
-                choices = model_choices(field, self._model_choices, values[at])
+                choices = model_choices(field, offered, values[at])
                 updates[at] = gr.Dropdown(choices=choices, value=values[at])
             elif field.free and fill:
                 updates[at] = gr.Radio(choices=free_choices(field, values[at]), value=values[at])

@@ -20,7 +20,7 @@ from typing import Any
 from tqdm import tqdm
 
 from engines import registry
-from engines.base import UserError
+from engines.base import UserError, takes_together
 from studio import language
 from studio.commands import output, parameters, settings
 from studio.config import VERSION
@@ -51,10 +51,14 @@ def run(args: argparse.Namespace) -> int:
         given = studio.presets.load(LOCAL, args.engine, args.preset) | given
     check_params(args.engine, given)
     models = language.known(studio.settings) if "model" in engine.accepts else None
-    items = expand(args.inputs, engine.suffixes, models)
+    together = takes_together(engine)
+    items = expand(args.inputs, engine.suffixes, models, deep=together)
     paths = list(dict.fromkeys(item.path.absolute() for item in items if item.path is not None))
+    if together and paths:  # one item, and whatever is not there
+        bad = [item for item in items if item.path is None]
+        items = [Item(", ".join(args.inputs), paths[0]), *bad]
     views: dict[Path, JobView] = {}
-    with _Interrupt() as interrupt, _Shown(args, items, len(paths)) as shown:
+    with _Interrupt() as interrupt, _Shown(args, items, 1 if together else len(paths)) as shown:
         try:
             if paths:
                 studio.start()
@@ -67,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
                         "Another studio is open here and does the work; this one waits for it"
                     )
                 ended = _wait(studio, ids, interrupt, shown)
-                views = dict(zip(paths, ended, strict=True))
+                views = {path: view for view, path in zip(ended, paths, strict=not together)}
         finally:
             studio.stop()
     entries = [_entry(item, views, args.out) for item in items]
@@ -82,23 +86,28 @@ def expand(
     inputs: Sequence[str],
     suffixes: Sequence[str],
     models: Sequence[language.LanguageModel] | None = None,
+    *,
+    deep: bool = False,
 ) -> list[Item]:
     """Files, the files of folders that the engine reads, and what globs stand for, in order.
 
-    Where the engine takes models, `models` are those that may be named by their id, and a folder is
-    one model or holds several.
+    With `deep` the files of folders in a folder count too. Where the engine takes models, `models`
+    are those that may be named by their id, and a folder is one model or holds several.
     """
     found: list[Item] = []
     for given in inputs:
         try:
-            found += _expanded(given, suffixes, models)
+            found += _expanded(given, suffixes, models, deep)
         except OSError as error:
             found.append(Item(given, error=f"This cannot be read ({error.strerror}): {given}"))
     return found
 
 
 def _expanded(
-    given: str, suffixes: Sequence[str], models: Sequence[language.LanguageModel] | None
+    given: str,
+    suffixes: Sequence[str],
+    models: Sequence[language.LanguageModel] | None,
+    deep: bool,
 ) -> list[Item]:
     path = Path(given)
     if models is not None and is_model(path):
@@ -107,7 +116,8 @@ def _expanded(
         if models is not None:
             files, wrong = list(models_in(path)), no_model(given)
         else:
-            files = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
+            found = path.rglob("*") if deep else path.iterdir()
+            files = sorted(file for file in found if file.suffix.lower() in suffixes)
             files = [file for file in files if file.is_file()]
             wrong = f"No file in this folder can be read here: {given}"
         return [Item(str(file), file) for file in files] or [Item(given, error=wrong)]
@@ -115,7 +125,7 @@ def _expanded(
         return [Item(given, path)]
     matches = sorted(glob.glob(given, recursive=True))
     if matches:
-        return expand(matches, suffixes, models)
+        return expand(matches, suffixes, models, deep=deep)
     for model in models or ():
         if model.id == given:
             return [Item(given, model.path)]

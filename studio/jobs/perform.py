@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import math
 import os
 import random
@@ -11,7 +12,7 @@ import sys
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,7 +26,7 @@ from engines.base import Cancelled, Engine, Result, UserError
 from studio import folders
 from studio.config import VERSION
 from studio.jobs.peak import forget_peak, peak_mb
-from studio.jobs.task import FileFacts, Outcome, Progress, Task, scratch
+from studio.jobs.task import PROFILE, FileFacts, Outcome, Progress, Task, scratch
 from studio.unpack import no_model, unpacked
 from studio.workspace import printable
 
@@ -120,6 +121,10 @@ class TaskJob:
         folder.mkdir(parents=True, exist_ok=True)
         os.utime(folder)  # its age is the time since somebody asked for it
         return folder
+
+    def cameras(self) -> Sequence[tuple[str, Mapping[str, Any]]]:
+        """See `engines.base.KnowsCameras`."""
+        return self._task.cameras
 
     def log(self, text: str) -> None:
         """See `engines.base.Job`; lines go to the studio's standard error."""
@@ -229,7 +234,8 @@ def _files(result: Result, job: TaskJob) -> list[FileFacts]:
         found.append(FileFacts(role, kind, label, path.name, sha256, size, primary, facts))
 
     for output in result.outputs:
-        add("output", output.kind, output.label, output.path, output.primary)
+        kept = {PROFILE: _profile(output.path)} if output.kind == PROFILE else {}
+        add("output", output.kind, output.label, output.path, output.primary, **kept)
     for figure in result.figures:
         add("figure", "image", figure.label, figure.path, alt=figure.alt, chart=figure.chart)
     for pair in result.comparisons:
@@ -243,6 +249,13 @@ def _files(result: Result, job: TaskJob) -> list[FileFacts]:
         add("spectrogram", "image", track.label, track.spectrogram, **seen)
     if result.thumbnail is not None:
         add("thumbnail", "image", "", result.thumbnail)
+    return found
+
+
+def _profile(path: Path) -> dict[str, Any]:
+    found: Any = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds no profile")
     return found
 
 

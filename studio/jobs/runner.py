@@ -226,6 +226,7 @@ class Runner:
             models=tuple(file.to_dict() for file in self._models()),
             owner=job.owner,
             cache=str(self._settings.cache),
+            cameras=tuple(self._store.cameras(job.owner)),
         )
 
 

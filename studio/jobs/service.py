@@ -7,7 +7,7 @@ import json
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from db.database import DatabaseError, close_database, open_database
 from engines import registry
-from engines.base import UserError, is_local
+from engines.base import UserError, is_local, takes_together
 from studio.config import Settings
 from studio.folders import tree_facts
 from studio.jobs.executor import InlineExecutor, WorkerExecutor
@@ -151,7 +151,7 @@ class Studio:
         *,
         source: Source = "page",
         out_dir: Path | None = None,
-        uploads: bool = False,
+        uploads: bool | Collection[Path] = False,
         batch: str | None = None,
         device: str | None = None,
         seed: int | None = None,
@@ -166,7 +166,8 @@ class Studio:
             params: values of the engine's parameters; what is missing has its default.
             source: which door it came through.
             out_dir: where outputs go; None keeps them in the studio's folder.
-            uploads: the files are the studio's to keep: they are moved into the session.
+            uploads: the files are the studio's to keep: they are moved into the session; or those
+                of them that are.
             batch: jobs that were asked for together share one.
             device: torch device; None is the studio's.
             seed: None draws one.
@@ -195,7 +196,7 @@ class Studio:
             out_dir=out_dir.absolute() if out_dir else None, device=device or "auto",
         )  # fmt: skip
         if uploads:
-            ids = self._add_uploads(owner, session_id, items, new)
+            ids = self._add_uploads(owner, session_id, items, uploads, new)
         else:
             here = [[path.absolute() for path in item] for item in items]
             ids = self.store.add(owner, session_id, [new(inputs=paths) for paths in here])
@@ -221,14 +222,15 @@ class Studio:
         """
         checked, _, _ = check_params(engine_id, params)
         key = _batch_key(engine_id, checked, out_dir, inputs)
+        items = items_of(engine_id, inputs)
         before = self.store.newest_batch(owner, key)
-        if before and len(before) == len(inputs) and any(not _is_done(job) for job in before):
+        if before and len(before) == len(items) and any(not _is_done(job) for job in before):
             again = [job.id for job in before if job.finished_state and not _is_done(job)]
             self.store.requeue(owner, again, device)
             self._runner.wake()
             return [job.id for job in before]
         return self.submit(
-            owner, session_id, engine_id, [[path] for path in inputs], params, source="cli",
+            owner, session_id, engine_id, items, params, source="cli",
             out_dir=out_dir, batch=f"{key}-{secrets.token_hex(8)}", device=device, seed=0,
         )  # fmt: skip
 
@@ -396,14 +398,19 @@ class Studio:
         owner: str,
         session_id: str,
         items: Sequence[Sequence[Path]],
+        uploads: bool | Collection[Path],
         new: Callable[..., NewJob],
     ) -> list[str]:
         moved: dict[Path, Path] = {}
         with uploads_lock(self.settings.uploads):
             try:
                 for path in [path for item in items for path in item]:
-                    moved[path] = self._keep(session_id, path)
-                jobs = [new(inputs=[moved[path] for path in item]) for item in items]
+                    if uploads is True or (uploads and path in uploads):
+                        moved[path] = self._keep(session_id, path)
+                jobs = [
+                    new(inputs=[moved.get(path) or path.absolute() for path in item])
+                    for item in items
+                ]
                 return self.store.add(owner, session_id, jobs)
             except BaseException:
                 for path, kept in moved.items():  # nothing was queued, so nothing was taken
@@ -424,6 +431,13 @@ class Studio:
                 f"{printable(path.name)} could not be kept; free some disk space and send it again"
             ) from error
         return kept
+
+
+def items_of(engine_id: str, inputs: Sequence[Path]) -> list[list[Path]]:
+    """What makes up an item: each file for itself, or for some engines all of them together."""
+    if takes_together(registry.engine_class(engine_id)):
+        return [list(inputs)]
+    return [[path] for path in inputs]
 
 
 def check_params(engine_id: str, params: Mapping[str, Any]) -> tuple[dict[str, Any], str, str]:

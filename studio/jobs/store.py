@@ -14,6 +14,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from db.schema import FINISHED, WAITING, ArtifactRow, JobRow, new_id, now
 from studio.jobs.store_base import LISTED, drop_results
+from studio.jobs.store_cameras import CameraStore
 from studio.jobs.store_runner import RunnerStore
 from studio.jobs.store_sessions import SessionStore
 from studio.jobs.views import ArtifactView, BatchItem, JobView, NotFound, QueueView
@@ -38,7 +39,7 @@ class NewJob:
     seed: int = 0
 
 
-class Store(SessionStore, RunnerStore):
+class Store(SessionStore, RunnerStore, CameraStore):
     """The database as the queue sees it; thread-safe, each call is one transaction.
 
     Every call that changes something may raise `CannotWrite`.

@@ -11,6 +11,7 @@ from sqlalchemy import func, null, or_, select, update
 
 from db.schema import UNFINISHED, ArtifactRow, JobRow, MeasurementRow, now
 from studio.jobs.store_base import LISTED, StoreBase, drop_results
+from studio.jobs.store_cameras import keep_cameras, without_profile
 from studio.jobs.task import FileFacts, Outcome, Progress
 from studio.workspace import Move, printable
 
@@ -155,9 +156,11 @@ class RunnerStore(StoreBase):
                 row.artifacts.extend(
                     ArtifactRow(owner=row.owner, role=f.role, kind=f.kind, label=f.label,
                                 path=str(path), sha256=f.sha256, bytes=f.bytes, primary=f.primary,
-                                facts=dict(f.facts), position=n + len(outcome.inputs))
+                                facts=without_profile(f.facts),
+                                position=n + len(outcome.inputs))
                     for n, (f, path) in enumerate(files)
                 )  # fmt: skip
+                keep_cameras(session, row, [f for f, _ in files])
                 row.measurements = [
                     MeasurementRow(name=name, value=value, unit=unit, position=n)
                     for n, (name, value, unit) in enumerate(outcome.measurements)

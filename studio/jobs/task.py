@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 RESUMABLE = "resumable"  # folder in the cache
+PROFILE = "profile"  # kind of such an output, and where its content is in `FileFacts.facts`
 UNFINISHED_KEPT = 30 * 24 * 3600.0  # seconds since somebody asked for it
 
 
@@ -29,6 +30,7 @@ class Task:
         models: weights that the engine may ask for (`engines.weights.ModelFile.to_dict`).
         owner: whose job it is.
         cache: the studio's folder of what can be made again.
+        cameras: name and profile of the owner's cameras, the newest first.
     """
 
     job_id: str
@@ -43,6 +45,7 @@ class Task:
     models: tuple[Mapping[str, Any], ...] = ()
     owner: str = ""
     cache: str = ""
+    cameras: tuple[tuple[str, Mapping[str, Any]], ...] = ()
 
     def resumable(self, key: str) -> Path:
         """Where this engine keeps unfinished work of that key for this owner; see `scratch`."""

@@ -17,11 +17,12 @@ import gradio as gr
 from gradio.components import Component
 from markupsafe import Markup
 
-from engines.base import Engine, UserError
+from engines.base import Engine, UserError, takes_together
+from engines.registry import engine_class
 from studio.config import Settings
 from studio.forms import Form, ModelChoices
-from studio.inbox import Inbox
-from studio.jobs.service import Studio
+from studio.inbox import Chosen, Inbox
+from studio.jobs.service import Studio, items_of
 from studio.jobs.views import JobView
 from studio.panels.files import FilesPanel, Offer
 from studio.panels.result import Icon, Reading, ResultPanel, plain_reading
@@ -215,14 +216,29 @@ class MethodTab:
             raise UserError(f"Add a {self.noun} first")
         batch = secrets.token_hex(16)
         moved: dict[Path, Path] = {}
-        for uploads, group in groupby(chosen, key=lambda file: file.upload):
-            paths = [file.path for file in group]
+        for uploads, paths in _groups(engine_id, chosen):
+            items = items_of(engine_id, paths)
             ids = scene.studio.submit(
-                scene.owner, scene.session.id, engine_id, [[path] for path in paths], params,
+                scene.owner, scene.session.id, engine_id, items, params,
                 uploads=uploads, batch=batch,
             )  # fmt: skip
             if uploads:
                 jobs = [scene.studio.job(scene.owner, job_id) for job_id in ids]
-                moved |= {p: job.inputs[0].path for p, job in zip(paths, jobs, strict=True)}
+                for item, job in zip(items, jobs, strict=True):
+                    kept = [file.path for file in job.inputs]
+                    moved |= dict(zip(item, kept, strict=True))
         inbox.submitted(scene.session.id, self.id, moved)
         scene.view.coming[self.id] = batch
+
+
+def _groups(
+    engine_id: str, chosen: Sequence[Chosen]
+) -> list[tuple[bool | frozenset[Path], list[Path]]]:
+    """Files that are submitted at once, in order, and which of them are uploads."""
+    if takes_together(engine_class(engine_id)):
+        sent = frozenset(file.path for file in chosen if file.upload)
+        return [(sent, [file.path for file in chosen])]
+    return [
+        (uploads, [file.path for file in group])
+        for uploads, group in groupby(chosen, key=lambda file: file.upload)
+    ]

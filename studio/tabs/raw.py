@@ -28,6 +28,8 @@ class RawTab(MethodTab):
     def __init__(self, title: str, engines: Sequence[type[Engine]]) -> None:
         """See `MethodTab`."""
         super().__init__(title, engines)
+        # A folder's JSON files are mostly what our own results came with.
+        self.suffixes = tuple(one for one in self.suffixes if one != ".json")
         self._reader = FileReader(raw_facts)
 
     def look(self, path: Path) -> Look:
@@ -77,6 +79,13 @@ def raw_facts(path: Path) -> tuple[str, ...]:
     Raises:
         UserError: it is no RAW that can be read; the sentence says what it is.
     """
+    if path.suffix.lower() == ".zip":
+        return _zip_facts(path)
+    if path.suffix.lower() == ".json":
+        from engines.raw.noise.profile import read_profile
+
+        profile = read_profile(path)
+        return "Camera profile", profile.model, f"{len(profile.iso)} ISO settings"
     from engines.media.raw_file import read_facts
 
     found = read_facts(path)
@@ -87,6 +96,12 @@ def raw_facts(path: Path) -> tuple[str, ...]:
         f"{found.width} x {found.height}",
     ]
     return tuple(word for word in words if word)
+
+
+def _zip_facts(path: Path) -> tuple[str, ...]:
+    from engines.raw.calibrate.frames import sources
+
+    return "Zip, for calibrating a camera", f"{len(list(sources([path])))} RAW files"
 
 
 def exposure_in_words(seconds: float | None) -> str:

@@ -20,15 +20,15 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db import database
 from db.database import DatabaseError, close_database, open_database, writing
-from db.schema import ArtifactRow, Base, JobRow, ModelRow, PresetRow, SessionRow
+from db.schema import ArtifactRow, Base, CameraRow, JobRow, ModelRow, PresetRow, SessionRow
 from tests.db.release import OWNER, RELEASES, ROLES, STATES
 
 Open = Callable[[Path], sessionmaker[Session]]
 NEWER = '''"""A later release."""
 import sqlalchemy as sa
 from alembic import op
-revision = "0002"
-down_revision = "0001"
+revision = "9999"
+down_revision = "0002"
 
 
 def upgrade():
@@ -167,6 +167,24 @@ def test_the_first_release_opens_with_all_that_it_held(release: Path, opened: Op
         assert session.scalars(select(ModelRow.bytes)).all() == [61_000_000]
 
 
+def test_what_the_first_release_wrote_takes_cameras_that_go_with_their_job(
+    release: Path, opened: Open
+) -> None:
+    factory = opened(release)
+    assert _revision(release) == "0002"
+    with writing(factory) as session:
+        job = session.scalars(select(JobRow).where(JobRow.state == "done")).one()
+        session.add(CameraRow(owner=OWNER, job_number=job.number, name="acme-one", model="Acme One",
+                              profile={"model": "Acme One", "iso": []}))  # fmt: skip
+    with factory() as session:
+        kept = session.scalars(select(CameraRow)).one()
+        assert (kept.name, kept.profile["model"]) == ("acme-one", "Acme One")
+    with writing(factory) as session:
+        session.delete(session.scalars(select(JobRow).where(JobRow.state == "done")).one())
+    with factory() as session:
+        assert session.scalar(select(func.count()).select_from(CameraRow)) == 0
+
+
 @pytest.fixture
 def next_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Add a revision that copies the table of jobs and then does what it is given."""
@@ -174,7 +192,7 @@ def next_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[s
     def add(then: str) -> None:
         folder = tmp_path / "migrations"
         shutil.copytree(database._MIGRATIONS, folder)
-        (folder / "versions" / "0002_later.py").write_text(NEWER.format(then=then))
+        (folder / "versions" / "9999_later.py").write_text(NEWER.format(then=then))
         monkeypatch.setattr(database, "_MIGRATIONS", folder)
 
     return add
@@ -189,7 +207,7 @@ def test_a_migration_keeps_every_row_and_a_copy_of_before(
         assert session.scalar(text("SELECT count(*) FROM measurements")) == 2
         assert session.scalar(text("SELECT count(stars) FROM jobs")) == 0
         assert session.scalar(text("PRAGMA foreign_keys")) == 1
-    assert _revision(release) == "0002"
+    assert _revision(release) == "9999"
     copy = release.with_name("studio.0001.backup.db")
     assert _revision(copy) == "0001"
     with closing(sqlite3.connect(copy)) as plain:

@@ -1,0 +1,1 @@
+"""Measuring a camera from dark and flat frames (ELD, section on noise parameter estimation)."""

@@ -1,0 +1,1 @@
+"""PNNP: the noise of one camera learned from its dark frames alone."""

@@ -1,0 +1,1 @@
+"""Noisy RAW files made of clean ones, with noise whose truth is known."""
