@@ -38,7 +38,7 @@ def _tones(frequencies: tuple[float, ...], samples: int) -> Floats:
 
 def _shaped(random: np.random.Generator, samples: int, gain: Callable[[Floats], Floats]) -> Floats:
     """Gaussian noise whose spectrum is `gain` of the frequency in Hz."""
-    frequency = np.fft.rfftfreq(samples, 1.0 / RATE)
+    frequency = np.fft.rfftfreq(samples, 1.0 / RATE).astype(np.float64)
     spectrum = np.fft.rfft(random.normal(size=samples)) * gain(frequency)
     return np.fft.irfft(spectrum, samples)
 

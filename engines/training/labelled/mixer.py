@@ -180,8 +180,9 @@ def _passage(
     # Linear interpolation: cheap, and what it loses near 8 kHz the equaliser varies anyway.
     at = np.arange(samples, dtype=np.float32) * np.float32(speed)
     left = at.astype(np.int32)
-    share = at - left
-    return taken[left] * (1.0 - share) + taken[left + 1] * share
+    share = at - left.astype(np.float32)
+    mixed = taken[left] + (taken[left + 1] - taken[left]) * share
+    return mixed.astype(np.float32, copy=False)
 
 
 def _tilted(wave: Wave, random: np.random.Generator) -> Wave:

@@ -1,0 +1,167 @@
+"""`bench separation`: sounds asked for by name, out of mixtures that no training heard.
+
+370 mixtures of 4.1 s (`studio.bench.stems.sets`): two and three sounds of trained labels, two and
+a sound that has no label, and a sound of a label that was never trained beside one that was; all
+recordings are of packages and of a sound font that no recipe reads, at -5..5 dB. SDR, SIR and SAR
+are BSS Eval's with one window, references the wanted sound and all the rest. "oracle" tells a
+system which of its parts is which. Presence is the share of a mixture's energy that the mask of a
+query keeps. Time and memory are those of a worker process on a stereo file of 48 kHz.
+
+STUDIO_BENCH_EVERY takes every so-many-th mixture alone, for a quick look; STUDIO_BENCH_RUNS names
+the folder of training runs where weights that do not ship are looked for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from engines.base import UserError
+from engines.separation.metrics import BssEval, si_sdr
+from studio.bench.stems import classic, sets, trained
+from studio.bench.stems.classic import Separate
+from studio.bench.stems.sets import NOISY, TWO, Mixture
+from studio.bench.stems.table import Score, Scores, rows, struck
+from studio.bench.stems.trained import Network
+from studio.commands import output
+from studio.config import Settings
+
+TITLE = "Sounds asked for by name"
+MIXTURE, NIT, HPSS = "mixture", "CLIPSep-NIT", "harmonic-percussive (oracle)"
+_MINUTES = (1.0, 10.0)
+_ENGINE = "separation.clipsep"
+
+
+def run() -> list[dict[str, Any]]:
+    """Rows of medians a set and system, then presence, then what it costs.
+
+    Raises:
+        UserError: a package cannot be fetched, or there are no weights here at all.
+    """
+    every = max(int(os.environ.get("STUDIO_BENCH_EVERY", "1")), 1)
+    training = Settings.load().cache / "training"
+    runs = Path(os.environ.get("STUDIO_BENCH_RUNS", training))
+    mixtures = sets.mixtures(training / "cache", every)
+    shipped = Network("clipsep-small", runs)
+    table = rows(mixtures, judged(mixtures, systems(shipped, runs)))
+    table += list(presences(shipped, mixtures))
+    return [*table, *costs(mixtures, [minutes / every for minutes in _MINUTES])]
+
+
+def systems(shipped: Network, runs: Path) -> dict[str, Separate]:
+    """Every system by name; says what is left out, and why.
+
+    Args:
+        shipped: the network that comes with the studio.
+        runs: folder of training runs.
+    """
+    found: dict[str, Separate] = {
+        MIXTURE: classic.mixture,
+        NIT: trained.by_name(shipped),
+        f"{NIT}, other words": trained.by_other_words(shipped),
+        f"{NIT}, all named": trained.all_named(shipped),
+    }
+    others: dict[str, tuple[str, Callable[[Network], Separate]]] = {
+        "CLIPSep": ("clipsep-small-plain", trained.by_name),
+        "LabelSep": ("labelsep-small", trained.by_name),
+        "PIT (oracle)": ("pitsep-small", trained.unnamed),
+    }
+    for name, (recipe, ask) in others.items():
+        try:
+            found[name] = ask(Network(recipe, runs))
+        except UserError as error:
+            output.say(f"{name} is left out: {error}")
+    return {
+        **found,
+        "NMF (oracle)": classic.factorised,
+        HPSS: classic.harmonic_percussive,
+        "ideal binary mask": classic.ideal,
+    }
+
+
+def judged(mixtures: Sequence[Mixture], found: dict[str, Separate]) -> dict[str, Scores]:
+    """Scores of every estimate; the mixture's own come first.
+
+    A label that a network does not know leaves its mixture as it is. The harmonic-percussive split
+    is judged where drums meet a held sound alone.
+    """
+    scores: dict[str, dict[tuple[int, int], Score]] = {name: {} for name in found}
+    missing: set[str] = set()
+    for number, one in enumerate(mixtures):
+        judges = {
+            place: BssEval(np.stack([one.sources[place], one.mixed - one.sources[place]]))
+            for place in one.asked
+        }
+        before = {place: si_sdr(one.sources[place], one.mixed) for place in one.asked}
+        for name, separate in found.items():
+            if name in missing or (name == HPSS and not (one.group == TWO and struck(one))):
+                continue
+            try:
+                made = separate(one)
+            except UserError:
+                made = classic.mixture(one)
+            except ImportError as error:
+                output.say(f"{name} is left out: it needs {error.name}")
+                missing.add(name)
+                continue
+            for place, estimate in zip(one.asked, made, strict=True):
+                ratios = judges[place].ratios(estimate)
+                gain = si_sdr(one.sources[place], estimate) - before[place]
+                scores[name][number, place] = Score(*ratios, gain)
+    return {name: known for name, known in scores.items() if known}
+
+
+def presences(network: Network, mixtures: Sequence[Mixture]) -> Iterator[dict[str, Any]]:
+    """How much of a mixture queries keep that name what is in it, and what is not."""
+    for group in (TWO, NOISY):
+        chosen = [one for one in mixtures if one.group == group]
+        there = [
+            trained.presence(network, one.mixed, label) for one in chosen for label in one.labels
+        ]
+        gone = [trained.presence(network, one.mixed, one.absent) for one in chosen]
+        for name, values in (("is there", there), ("is not there", gone)):
+            if values:
+                yield {
+                    "set": group,
+                    "system": f"{NIT}, presence of what {name}",
+                    "sounds": len(values),
+                    "presence_median": round(float(np.median(values)), 3),
+                    "presence_p90": round(float(np.quantile(values, 0.9)), 3),
+                    "below_0.1": round(float(np.mean([value < 0.1 for value in values])), 3),
+                }
+
+
+def costs(mixtures: Sequence[Mixture], minutes: Sequence[float]) -> Iterator[dict[str, Any]]:
+    """One row a length, two queries, processed as a job with the engine's defaults."""
+    from studio.bench.speech_long import write_stereo
+    from studio.jobs.service import LOCAL, Studio
+
+    sound = np.concatenate([one.mixed for one in mixtures[:40]])
+    with TemporaryDirectory() as folder:
+        home = Path(folder)
+        studio = Studio(Settings(home=home / "studio"))
+        studio.start()
+        try:
+            session = studio.new_session(LOCAL)
+            for length in minutes:
+                source = home / f"{length:g}.wav"
+                write_stereo(source, sound, round(length * 60.0 * 48_000))
+                params = {"query": ["piano", "dog barking"]}
+                ids = studio.submit(LOCAL, session.id, _ENGINE, [[source]], params, source="cli")
+                [job] = studio.wait(LOCAL, ids)
+                if job.state != "done" or job.seconds is None:
+                    raise RuntimeError(job.error)
+                yield {
+                    "set": f"48 kHz stereo, {length:g} min",
+                    "system": f"{NIT}, 2 queries",
+                    "rtf": round(job.seconds / (60.0 * length), 4),
+                    "peak_mb": round(job.peak_mb or 0.0),
+                }
+                source.unlink()
+        finally:
+            studio.stop()

@@ -1,0 +1,1 @@
+"""What `bench separation` is made of: mixtures, systems, rows."""

@@ -1,0 +1,123 @@
+"""The networks of `separation.clipsep` as systems: what each is asked, and what it answers with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engines import weights
+from engines.base import UserError
+from engines.separation.masks import shares
+from engines.separation.model import Separator
+from engines.separation.query import QueryEncoder, encoder_for
+from engines.weights import BUNDLED
+from studio.bench.stems.classic import Separate, in_best_order, spectrum, wave
+from studio.bench.stems.paraphrases import paraphrase
+from studio.bench.stems.sets import Mixture, Wave
+
+_LEVEL = 0.2  # what the engine brings the 99.9th percentile to, see engines.separation.process
+
+
+class Network:
+    """A network on the CPU with its queries; `recipe` is that which made it.
+
+    Args:
+        recipe: name of the recipe and of its file.
+        runs: folder of training runs, looked into where the file is not bundled.
+
+    Raises:
+        UserError: its weights are neither bundled nor among the runs.
+    """
+
+    def __init__(self, recipe: str, runs: Path) -> None:
+        places = (BUNDLED / f"{recipe}.safetensors", runs / recipe / f"{recipe}.safetensors")
+        path = next((place for place in places if place.is_file()), None)
+        if path is None:
+            raise UserError(f"train {recipe} first; its weights are not on this machine")
+        self.separator = Separator.of(
+            weights.load(weights.read_model(path, recipe, "yours"), "cpu")
+        )
+        self._encoder: QueryEncoder | None = None
+        self._known: dict[str, Tensor] = {}
+
+    def query(self, text: str) -> Tensor:
+        """Query of a text, kept.
+
+        Raises:
+            UserError: the network does not know the word.
+        """
+        if text not in self._known:
+            self._encoder = self._encoder or encoder_for(self.separator)
+            self._known[text] = self._encoder.text([text])[0]
+        return self._known[text]
+
+    def masks(self, mixed: Wave, texts: list[str]) -> Tensor:
+        """(Q, 513, T) masks of a mixture for these queries.
+
+        Raises:
+            UserError: the network does not know one of the words.
+        """
+        queries = torch.stack([self.query(text) for text in texts])
+        return self.separator.masks(_modulus(mixed), queries).query[:, 0]
+
+    def pair(self, mixed: Wave) -> Tensor:
+        """(2, 513, T) masks of a network that takes no query."""
+        nothing = torch.zeros(0, self.separator.embedding)
+        noise = self.separator.masks(_modulus(mixed), nothing).noise
+        assert noise is not None
+        return noise[:, 0]
+
+
+def by_name(network: Network) -> Separate:
+    """Each source alone by its label."""
+    return lambda one: _applied(network.masks(one.mixed, [one.labels[n] for n in one.asked]), one)
+
+
+def by_other_words(network: Network) -> Separate:
+    """Each source alone by words that no training read."""
+    return lambda one: _applied(
+        network.masks(one.mixed, [paraphrase(one.labels[n]) for n in one.asked]), one
+    )
+
+
+def all_named(network: Network) -> Separate:
+    """All labels of the mixture at once, which share it out, as the engine does by default."""
+
+    def separate(one: Mixture) -> Wave:
+        masks = network.masks(one.mixed, list(one.labels))
+        found, _ = shares(masks, masks[:0], kind="soft", competition=True)
+        return _applied(found[list(one.asked)], one)
+
+    return separate
+
+
+def unnamed(network: Network) -> Separate:
+    """Two parts without names, each source taking the one that resembles it more."""
+
+    def separate(one: Mixture) -> Wave:
+        masks = network.pair(one.mixed).numpy()
+        parts = wave((spectrum(one.mixed) * masks).astype(np.complex64), one.mixed.shape[-1])
+        return in_best_order(parts, one)
+
+    return separate
+
+
+def presence(network: Network, mixed: Wave, text: str) -> float:
+    """Share of a mixture's energy that a query's mask keeps."""
+    power = np.square(np.abs(spectrum(mixed)))
+    mask = network.masks(mixed, [text])[0].numpy()
+    return float((power * np.square(mask)).sum() / (power.sum() + 1e-12))
+
+
+def _modulus(mixed: Wave) -> Tensor:
+    """(1, 513, T) at the level that the engine works at."""
+    loud = float(np.quantile(np.abs(mixed), 0.999))
+    return torch.from_numpy(np.abs(spectrum(mixed)) * np.float32(_LEVEL / max(loud, 1e-4)))[None]
+
+
+def _applied(masks: Tensor, one: Mixture) -> Wave:
+    whole = spectrum(one.mixed)
+    return wave((whole * masks.numpy()).astype(np.complex64), one.mixed.shape[-1])
