@@ -19,6 +19,7 @@ BENCHES: dict[str, str] = {
     "superres-speed": "studio.bench.superres_speed",
     "speech-steps": "studio.bench.speech_steps",
     "speech-long": "studio.bench.speech_long",
+    "separation": "studio.bench.separation",
     "quantize": "studio.bench.quantize",
     "quantize-kernels": "studio.bench.quantize_kernels",
 }

@@ -78,7 +78,8 @@ def systems(shipped: Network, runs: Path) -> dict[str, Separate]:
             output.say(f"{name} is left out: {error}")
     return {
         **found,
-        "NMF (oracle)": classic.factorised,
+        "NMF, a part a sound (oracle)": classic.factorised(each=True),
+        "NMF, 16 parts (oracle)": classic.factorised(each=False),
         HPSS: classic.harmonic_percussive,
         "ideal binary mask": classic.ideal,
     }
