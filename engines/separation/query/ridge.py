@@ -92,7 +92,7 @@ def fit(known: Tensor, wanted: Tensor) -> tuple[Tensor, float]:
             made[out] = inputs[out] @ _solve(inputs[~out], targets[~out], strength)
         scores[strength] = float(torch.cosine_similarity(made, targets).mean())
     best = max(scores, key=lambda strength: scores[strength])
-    return _solve(inputs, targets, best).float(), scores[best]
+    return _solve(inputs, targets, best).float().contiguous(), scores[best]
 
 
 def _solve(inputs: Tensor, targets: Tensor, strength: float) -> Tensor:

@@ -27,7 +27,7 @@ _SILENT = frozenset(
     "a an and any are at by for from in into is it like my noise of off on only or out over please "
     "some someone something sound that the there thi to up was what who with you your".split()
 )
-_SHARED = 0.3  # share of the words' weight below which an entry says nothing of a text
+_SHARED = 0.3  # share of an entry's words, by weight, below which it says nothing of a text
 _BLENDED = 4
 
 
@@ -42,6 +42,7 @@ class TableEncoder:
         counts = Counter(word for entry in self._entries for word in entry)
         whole = len(self._entries)
         self._weight = {word: math.log(1.0 + whole / count) for word, count in counts.items()}
+        self._rarest = max(self._weight.values())
 
     @property
     def texts(self) -> Sequence[str]:
@@ -61,15 +62,14 @@ class TableEncoder:
         if row is not None:
             return self._embeddings[row]
         wanted = _meaning(text)
-        unknown = max(self._weight.values())
         scores: list[tuple[float, int]] = []
         for place, entry in enumerate(self._entries):
-            shared = sum(self._weight[word] for word in entry & wanted)
+            shared = self._weigh(entry & wanted)
             if shared:
-                both = sum(self._weight.get(word, unknown) for word in entry | wanted)
-                scores.append((shared / both, place))
+                # An entry that is all in the text counts for more than one that is half in it.
+                scores.append((shared / (self._weigh(entry | wanted) + self._weigh(entry)), place))
         best = sorted(scores, reverse=True)[:_BLENDED]
-        if not best or best[0][0] < _SHARED * min(1.0, 3.0 / max(len(wanted), 1)):
+        if not best or self._heard(best[0][1], wanted) < _SHARED:
             shown = text if len(text) <= 40 else text[:39] + "…"
             raise UserError(
                 f"“{shown}” is not among the words known without the sentence encoder; use "
@@ -77,6 +77,15 @@ class TableEncoder:
             )
         parts = [self._embeddings[place] * score**2 for score, place in best]
         return functional.normalize(torch.stack(parts).sum(dim=0), dim=0)
+
+    def _weigh(self, words: frozenset[str]) -> float:
+        """What these words say together; one that no entry has says as much as the rarest."""
+        return sum(self._weight.get(word, self._rarest) for word in words)
+
+    def _heard(self, place: int, wanted: frozenset[str]) -> float:
+        """Share of an entry's words that are in a text."""
+        entry = self._entries[place]
+        return self._weigh(entry & wanted) / self._weigh(entry)
 
     def picture(self, paths: Sequence[Path]) -> Tensor:
         """Never: this is a space of words.

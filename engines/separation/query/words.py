@@ -38,6 +38,8 @@ def _spelled(char: str) -> str:
     """A picture as its Unicode name without ornaments; other characters as they are."""
     if unicodedata.category(char) not in ("So", "Sk", "Cs", "Co", "Cn", "Cc", "Cf"):
         return char
+    if unicodedata.category(char) not in ("So", "Sk"):
+        return " "  # joins pictures, or is no character
     names = unicodedata.name(char, "").lower().replace("-", " ").split()
     return " " + " ".join(word for word in names if word not in _NOT_SAID) + " "
 
