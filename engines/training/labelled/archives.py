@@ -40,7 +40,7 @@ def unpacked(archive: Path, folder: Path) -> Path:
             if target.suffix.lower() in SUFFIXES:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(body)
-    except (struct.error, zlib.error, zipfile.BadZipFile, IndexError, UnicodeDecodeError) as error:
+    except (struct.error, zlib.error, zipfile.BadZipFile, IndexError, ValueError) as error:
         raise UserError(f"{archive.name} is damaged and cannot be unpacked") from error
     partial.rename(place)
     return place

@@ -98,7 +98,7 @@ class Player:
             elif note >= 0:
                 self._synth.noteoff(channel, note)
         self._synth.sounds_off()
-        self._synth.generate(256)
+        self._synth.generate(_PLAYED // 10)  # what still rings
         wave = np.concatenate(parts).reshape(-1, 2).mean(axis=1)
         return np.asarray(soxr.resample(wave, _PLAYED, RATE), dtype=np.float32)
 
