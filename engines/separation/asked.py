@@ -114,7 +114,10 @@ def _bare(text: str) -> str:
 
 def _once(texts: Iterable[str]) -> tuple[str, ...]:
     """Without repetitions, letter case aside, in order."""
-    return tuple({text.casefold(): text for text in reversed(list(texts))}.values())[::-1]
+    kept: dict[str, str] = {}
+    for text in texts:
+        kept.setdefault(text.casefold(), text)
+    return tuple(kept.values())
 
 
 def in_words(texts: Sequence[str]) -> str:

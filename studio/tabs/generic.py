@@ -204,14 +204,25 @@ class MethodTab:
             start += count
         raise UserError("Choose a method first")
 
+    def arrange(
+        self, chosen: Sequence[Chosen], params: dict[str, Any], scene: Scene
+    ) -> tuple[Sequence[Chosen], dict[str, Any]]:
+        """Which of the chosen files are run, and with what; all of them as it is set.
+
+        Raises:
+            UserError: something is missing; the sentence is shown.
+        """
+        return chosen, params
+
     def submit(self, scene: Scene, inbox: Inbox, engine_id: str, values: Sequence[Any]) -> None:
         """Queue every chosen file as one batch with the same settings.
 
         Raises:
             UserError: nothing is chosen, a setting is out of bounds, or the queue is full.
         """
-        params = self.chosen_params(engine_id, values)
-        chosen = inbox.files(scene.session.id, self.id)
+        chosen, params = self.arrange(
+            inbox.files(scene.session.id, self.id), self.chosen_params(engine_id, values), scene
+        )
         if not chosen:
             raise UserError(f"Add a {self.noun} first")
         batch = secrets.token_hex(16)

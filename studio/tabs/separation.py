@@ -13,7 +13,7 @@ from markupsafe import Markup
 from engines.base import Engine, UserError
 from engines.separation.engine import PICTURE_SUFFIXES
 from studio.config import Settings
-from studio.inbox import Inbox
+from studio.inbox import Chosen
 from studio.jobs.views import JobView
 from studio.markup import figures, part, render
 from studio.panels.result import Reading, Row, Verdict, plain_reading
@@ -70,7 +70,7 @@ class SeparationTab(MethodTab):
 
     def look(self, path: Path) -> Look:
         """Rate, channels, depth and length of a sound or a film; a picture is looked for."""
-        if path.suffix.lower() in PICTURE_SUFFIXES:
+        if _is_picture(path):
             return Look(("picture of what to look for",))
         return self._reader.look(path)
 
@@ -82,18 +82,27 @@ class SeparationTab(MethodTab):
             elem_classes="ns-ways",
         )
 
-    def submit(self, scene: Scene, inbox: Inbox, engine_id: str, values: Sequence[Any]) -> None:
-        """See `MethodTab.submit`; something to look for has to be named.
+    def arrange(
+        self, chosen: Sequence[Chosen], params: dict[str, Any], scene: Scene
+    ) -> tuple[Sequence[Chosen], dict[str, Any]]:
+        """Pictures among the files are looked for in all the others.
 
         Raises:
-            UserError: see there, and where no sound is named.
+            UserError: nothing is named, or a stranger's picture would have to be.
         """
-        params = self.chosen_params(engine_id, values)
+        pictures = [str(file.path) for file in chosen if _is_picture(file.path)]
+        if pictures and scene.studio.settings.shared:
+            raise UserError(
+                "Pictures can be looked for on your own machine alone; remove them and name the "
+                "sounds in words"
+            )
+        if pictures:
+            params = {**params, "picture": [*params.get("picture", ()), *pictures]}
         if "query" in params and not (params["query"] or params.get("picture")):
             raise UserError(
                 "Name a sound first: type it under Sounds, such as piano, and press Enter"
             )
-        super().submit(scene, inbox, engine_id, values)
+        return [file for file in chosen if not _is_picture(file.path)], params
 
     def read(self, measurements: Mapping[str, tuple[float, str]]) -> Reading:
         """How present each sound is in large numbers, and which were not found."""
@@ -116,6 +125,10 @@ class SeparationTab(MethodTab):
         """A table of the sounds: found or not, how much, how long and when."""
         sounds = sounds_of(job)
         return part("separation.html", sounds=sounds) if sounds else Markup("")
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURE_SUFFIXES
 
 
 def verdict(lost: Sequence[str], of: int) -> Verdict:
