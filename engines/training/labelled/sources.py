@@ -38,12 +38,12 @@ PACKAGES: dict[str, Package] = {
     "ttd": Package("openttd-opensfx", "CC-BY-SA-3.0"),
     "wes": Package("wesnoth-1.16-data", "GPL-2+"),
     "hyd": Package("hydrogen-drumkits", "GPL-2+, CC-BY-3.0, CC-BY-SA-3.0, CC0"),
-    "hydfx": Package("hydrogen-drumkits-effects", "CC0"),
+    "hydfx": Package("hydrogen-drumkits-effects", "CC-BY-3.0"),
     "ufo": Package("ufoai-sound", "GPL-2+, CC-BY-3.0, CC-BY-SA-3.0"),
-    "clonk": Package("openclonk-data", "CC-BY-3.0, CC0"),
-    "stux": Package("supertux-data", "GPL-3+, CC-BY-SA-3.0"),
+    "clonk": Package("openclonk-data", "ISC, CC-BY-3.0, CC0"),
+    "stux": Package("supertux-data", "GPL-3+, CC-BY-SA-3.0, CC0"),
     "warm": Package("warmux-data", "GPL-2+"),
-    "gam": Package("gamine-data", "GPL-3+, CC-BY"),
+    "gam": Package("gamine-data", "GPL-2+, GPL-3+"),
     "fd": Package("sound-theme-freedesktop", "CC-BY-3.0, CC-BY-SA-3.0, GPL-2+"),
     "oxy": Package("oxygen-sounds", "LGPL-3+"),
     "vox": Package("festvox-ru", "GPL-3, BSD-like", spoken=True),
@@ -55,14 +55,14 @@ PACKAGES: dict[str, Package] = {
     "klet": Package("klettres-data", "GPL-2+", spoken=True),
     "astit": Package("asterisk-core-sounds-it-g722", "CC-BY-SA-3.0", kept=True, spoken=True),
     "fcs": Package("fillets-ng-data-cs", "GPL-2+", kept=True, spoken=True),
-    "gcom": Package("gcompris-qt-data", "GPL-3+, CC-BY-SA-3.0", kept=True),
-    "uh": Package("unknown-horizons", "GPL-2+, CC-BY-SA-3.0, OFL", kept=True),
+    "gcom": Package("gcompris-qt-data", "GPL-3+, CC-BY-3.0, CC-BY-SA-3.0, Free Art", kept=True),
+    "uh": Package("unknown-horizons", "GPL-2+, CC-BY-SA-3.0", kept=True),
     "fil": Package("fillets-ng-data", "GPL-2+", kept=True),
 }
 # Sound fonts: phrases to train on come from the first ones, those to measure with from the last.
 FONTS: dict[str, Package] = {
     "fluid-soundfont-gm": Package("fluid-soundfont-gm", "MIT"),
-    "csound-soundfont": Package("csound-soundfont", "LGPL-2.1+"),
+    "csound-soundfont": Package("csound-soundfont", "public domain"),
     "timgm6mb-soundfont": Package("timgm6mb-soundfont", "GPL-2", kept=True),
 }
 _NOT_SPOKEN = ("/silence/", "beep", "tone", "/digits/", "/letters/")
