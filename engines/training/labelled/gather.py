@@ -26,8 +26,8 @@ _JOINED = 40  # so many sentences of one source of prompts at the most
 # Phrases, rhythms or specimens of a label in each split.
 _MADE: dict[Split, int] = {"train": 24, "valid": 5, "test": 8, "zeroshot": 8}
 _FONTS: dict[Split, tuple[str, ...]] = {
-    "train": ("fluid-soundfont-gm", "csound-soundfont"),
-    "valid": ("fluid-soundfont-gm", "csound-soundfont"),
+    "train": ("fluid-soundfont-gm", "musescore-general-soundfont-small"),
+    "valid": ("fluid-soundfont-gm", "musescore-general-soundfont-small"),
     "test": ("timgm6mb-soundfont",),
     "zeroshot": ("timgm6mb-soundfont",),
 }

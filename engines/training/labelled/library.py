@@ -18,7 +18,7 @@ from engines.training.labelled.sources import Sources
 from engines.training.sounds import RATE
 
 Wave = NDArray[np.int16]
-_MAKING = 4  # changes when what `gather` makes does
+_MAKING = 5  # changes when what `gather` makes does
 _UNLABELLED = "\0unlabelled"
 
 

@@ -60,9 +60,10 @@ PACKAGES: dict[str, Package] = {
     "fil": Package("fillets-ng-data", "GPL-2+", kept=True),
 }
 # Sound fonts: phrases to train on come from the first ones, those to measure with from the last.
+# csound-soundfont holds the same recordings as the last: never train on it.
 FONTS: dict[str, Package] = {
     "fluid-soundfont-gm": Package("fluid-soundfont-gm", "MIT"),
-    "csound-soundfont": Package("csound-soundfont", "public domain"),
+    "musescore-general-soundfont-small": Package("musescore-general-soundfont-small", "MIT"),
     "timgm6mb-soundfont": Package("timgm6mb-soundfont", "GPL-2", kept=True),
 }
 _NOT_SPOKEN = ("/silence/", "beep", "tone", "/digits/", "/letters/")
@@ -127,7 +128,7 @@ class Sources:
         Raises:
             UserError: the package cannot be fetched.
         """
-        return sorted(self.folder(package).rglob("*.sf2"))[0]
+        return sorted(self.folder(package).rglob("*.sf[23]"))[0]
 
     def _all(self, package: str) -> list[tuple[str, Path]]:
         root = self.folder(package)
