@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engines.base import UserError
 from engines.training.labelled.gather import Gatherer
-from engines.training.labelled.labels import Label, Split, Table, table
+from engines.training.labelled.labels import Split, Table, table
 from engines.training.labelled.sources import Sources
 from engines.training.sounds import RATE
 
@@ -107,7 +107,7 @@ def load_labelled(
     """
     labels = labels or table()
     sources = sources or Sources(cache)
-    stem = cache / f"labelled-{split}-{_key(labels)}"
+    stem = cache / f"labelled-{split}-{_key(labels, split)}"
     if not stem.with_suffix(".json").exists():
         _make(stem, sources, labels, split, say)
     index = json.loads(stem.with_suffix(".json").read_text())
@@ -166,15 +166,11 @@ def _pictures(
     return found
 
 
-def _key(labels: Table) -> str:
-    """Changes with where recordings lie, not with the wordings."""
+def _key(labels: Table, split: Split) -> str:
+    """Changes with where the split's recordings lie, not with the wordings."""
     parts = [
-        (o.name, o.train, o.test, o.midi, o.drums, o.kit, o.hits, o.unseen)
+        (o.name, o.midi, o.drums, o.kit, o.hits, o.unseen)
+        + ((o.train,) if split in ("train", "valid") else (o.test,))
         for o in labels.labels.values()
     ]
     return hashlib.sha256(repr((_MAKING, parts)).encode()).hexdigest()[:12]
-
-
-def sources_of(label: Label) -> set[str]:
-    """Aliases of the packages that a label's recordings to train on come from."""
-    return {s.partition(":")[0] for s in label.train if not s.startswith("made:")}
