@@ -44,6 +44,7 @@ class TrainConfig:
         warm_up: share of a run in which the rate rises.
         steps: length of a run without a time budget.
         average: decay of the exponential moving average of the weights.
+        betas: of AdamW.
         muon: peak rate of Muon for the weights that `Recipe.hidden` names; 0 leaves all to AdamW.
         half: export weights as float16; they are used in float32 all the same.
         validate_every: seconds between validations.
@@ -55,6 +56,7 @@ class TrainConfig:
     steps: int = 20_000
     average: float = 0.999
     weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
     clip: float = 1.0
     muon: float = 0.0
     half: bool = False
@@ -264,7 +266,7 @@ def _optimiser(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
     config = recipe.config
     if config.muon == 0.0:
         return torch.optim.AdamW(
-            network.parameters(), lr=config.rate, weight_decay=config.weight_decay
+            network.parameters(), config.rate, config.betas, weight_decay=config.weight_decay
         )
     hidden = recipe.hidden(network)
     parts = dict(network.named_parameters())

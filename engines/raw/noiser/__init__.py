@@ -1,0 +1,1 @@
+"""NoiSER: brightening learned from noise alone (Zhang et al. 2022)."""
