@@ -58,18 +58,18 @@ class SeparationRecipe(Recipe):
         settings: dict[str, Any],
         batch: int = 12,
         frames: int = 128,
-        held: int = 48,
+        held: int = 40,
     ) -> None:
         self.name = name
         self.title = title
         self.note = note
         self.kind: Kind = kind
-        self.settings = settings | {"kind": kind}
+        self.settings: dict[str, Any] = {**settings, "kind": kind}
         self.batch = batch
         self.samples = (frames - 1) * HOP
         self.held = held
         self.config = TrainConfig(
-            rate=2e-3, muon=0.006, average=0.998, clip=1.0, half=True, validate_every=240.0
+            rate=3e-3, muon=0.015, average=0.998, clip=1.0, half=True, validate_every=290.0
         )
 
     def prepare(self, cache: Path, data: Path | None) -> None:

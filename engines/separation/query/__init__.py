@@ -119,7 +119,7 @@ def nearest(separator: Separator, embedding: Tensor) -> list[tuple[str, float]]:
         return []
     cosines = _cosines(separator.known, embedding.float())
     order = cosines.argsort(descending=True).tolist()
-    return [(separator.words[place], float(cosines[place])) for place in order]
+    return [(separator.words[int(place)], float(cosines[int(place)])) for place in order]
 
 
 def _sentences(folder: Path | None) -> QueryEncoder:

@@ -75,7 +75,7 @@ def _pixels(path: Path) -> Tensor:
     whole = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
     square = ImageOps.fit(whole, (_SIDE, _SIDE), Image.Resampling.BICUBIC)
     values = np.asarray(square, dtype=np.float32) / 255.0
-    standard = (values - np.float32(_MEAN)) / np.float32(_SPREAD)
+    standard = (values - np.asarray(_MEAN)) / np.asarray(_SPREAD)
     return torch.from_numpy(standard.astype(np.float32)).permute(2, 0, 1)
 
 

@@ -1,12 +1,18 @@
-"""What a person types, made ready for an encoder: spaces, letters, emoji by their names."""
+"""What a person types, made ready for an encoder: spaces, emoji by their names, common words of
+other languages in English, the one language that MiniLM knows.
+"""
 
 from __future__ import annotations
 
 import re
+import tomllib
 import unicodedata
+from functools import lru_cache
+from pathlib import Path
 
 from engines.base import UserError
 
+LANGUAGES = Path(__file__).resolve().parents[3] / "assets" / "queries" / "other-languages.toml"
 LONGEST = 2000  # characters; more is no description of a sound
 _NOT_SAID = {
     "face", "symbol", "sign", "emoji", "modifier", "fitzpatrick", "type", "with", "heavy", "black",
@@ -15,7 +21,7 @@ _NOT_SAID = {
 
 
 def said(text: str) -> str:
-    """The text as words.
+    """The text as English words, as far as they are known.
 
     Raises:
         UserError: nothing is left that could be read.
@@ -24,14 +30,38 @@ def said(text: str) -> str:
     words = " ".join(spelled.split())
     if not re.search(r"\w", words):
         raise UserError("Say in a word or two which sound is meant, such as “dog barking”")
-    return words
+    return _in_english(words)
 
 
 def tokens(text: str) -> list[str]:
     """Lower-case words without accents and plural endings."""
-    plain = unicodedata.normalize("NFKD", text.lower())
-    plain = "".join(char for char in plain if not unicodedata.combining(char))
-    return [_singular(word) for word in re.findall(r"[^\W_]+", plain)]
+    return [_singular(word) for word in re.findall(r"[^\W_]+", _plain(text))]
+
+
+def foreign() -> dict[str, str]:
+    """Words and phrases of other languages, plain, -> English."""
+    return _languages()[0]
+
+
+def _in_english(words: str) -> str:
+    known, pattern = _languages()
+    plain = _plain(words)
+    found = pattern.sub(lambda match: known[match[0]], plain)
+    return words if found == plain else found
+
+
+@lru_cache(maxsize=1)
+def _languages() -> tuple[dict[str, str], re.Pattern[str]]:
+    read = tomllib.loads(LANGUAGES.read_text(encoding="utf-8"))
+    known = {_plain(word): english for english, words in read.items() for word in words}
+    longest = sorted(known, key=len, reverse=True)
+    return known, re.compile(r"\b(?:" + "|".join(map(re.escape, longest)) + r")\b")
+
+
+def _plain(text: str) -> str:
+    """Lower case, without accents."""
+    apart = unicodedata.normalize("NFKD", text.lower())
+    return "".join(char for char in apart if not unicodedata.combining(char))
 
 
 def _spelled(char: str) -> str:
