@@ -151,7 +151,11 @@ def test_one_version() -> None:
     assert newest[1] == VERSION
 
 
-OPTIONAL = {"engines/superres/community/": "community", "engines/media/picture_pillow.py": "heic"}
+OPTIONAL = {
+    "engines/superres/community/": "community",
+    "engines/media/picture_pillow.py": "heic",
+    "engines/training/labelled/midi.py": "training",
+}
 
 
 def test_every_package_that_is_imported_is_asked_for() -> None:
