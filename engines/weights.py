@@ -35,6 +35,7 @@ BUNDLED = Path(__file__).resolve().parents[1] / "assets" / "weights"
 _NETWORKS: dict[str, str] = {
     "raw.yond/snrnet": "engines.raw.yond.checkpoint:SPEC",
     "raw.noiser/net": "engines.raw.noiser.checkpoint:SPEC",
+    "raw.eld/unet": "engines.raw.eld.checkpoint:SPEC",
     "raw.simulate/pnnp": "engines.raw.pnnp.checkpoint:SPEC",
     "separation.clipsep/net": "engines.separation.checkpoint:CLIPSEP",
     "separation.clipsep/small": "engines.separation.checkpoint:SMALL",

@@ -17,6 +17,7 @@ _RECIPES: dict[str, str] = {
     "yond-snrnet-small": "engines.raw.yond.train:small",
     "noiser": "engines.raw.noiser.train:noiser",
     "pnnp": "engines.raw.pnnp.train:camera",
+    "eld-small": "engines.raw.eld.train:small",
     "storm-small-predictive": "engines.speech.train:predictive",
     "storm-small": "engines.speech.train_bridge:storm",
     "sgmse-small": "engines.speech.train_bridge:sgmse",

@@ -36,6 +36,8 @@ class Denoised:
         hot: (n, 3) plane, row and column of the hot pixels that were taken out.
         level: t of the last pass, the share of the stabilised span that one sigma of noise takes.
         notes: plain sentences for the person.
+        rows: deviation of the row noise that was taken off before, DN.
+        listed: lit photosites of the camera's profile that were taken out before.
     """
 
     planes: Tensor
@@ -45,6 +47,8 @@ class Denoised:
     hot: Tensor
     level: float
     notes: tuple[str, ...]
+    rows: float = 0.0
+    listed: int = 0
 
 
 def denoise(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ from engines.media.develop import (
 from engines.media.dng import DngExtras, precision_gain, write_dng, write_linear_dng
 from engines.media.raw_file import RawFacts, RawImage
 from engines.media.tiff import write_tiff
-from engines.raw.yond.params import Form, YondParams
+from engines.raw.yond.params import Form
 from engines.weights import LoadedModel, sha256_of
 
 _FORMS: dict[Form, tuple[str, MediaKind, str]] = {
@@ -54,7 +55,8 @@ class Export:
         engine: id, and `version`, of the engine.
         measurements: what goes into the provenance and to the page.
         reduction: share of the noise that is gone, 0 to 1.
-        profile: (S, O) of the noise that is left.
+        profile: (S, O) of the noise that is left; () where nobody knows.
+        amplified: how many times brighter than the input the result is.
     """
 
     raw: RawImage
@@ -65,11 +67,30 @@ class Export:
     version: str
     measurements: Mapping[str, Measurement]
     reduction: float
-    profile: tuple[float, float]
+    profile: tuple[float, float] | tuple[()]
+    amplified: float = 1.0
+
+
+class Wanted(Protocol):
+    """What of an engine's parameters decides on the outputs."""
+
+    @property
+    def output(self) -> tuple[Form, ...]:
+        """Forms to write, the first one primary."""
+        ...
+
+    @property
+    def exposure(self) -> float | None:
+        """Brightness of what is drawn, EV; None is automatic."""
+        ...
+
+    def model_dump(self, *, mode: str) -> dict[str, Any]:
+        """All parameters, for the provenance."""
+        ...
 
 
 def export(
-    what: Export, params: YondParams, job: Job, figures: Sequence[Figure], notes: Sequence[str]
+    what: Export, params: Wanted, job: Job, figures: Sequence[Figure], notes: Sequence[str]
 ) -> Result:
     """Write outputs, sidecar and comparison into the workspace; progress from 85 to 100.
 
@@ -79,13 +100,14 @@ def export(
     provenance = _provenance(what, params)
     gain = precision_gain(facts.white)
     mosaic = _quantised(what.levels, facts.white, gain)
-    _keep_brightest(mosaic, what.raw, gain)
+    if what.amplified == 1.0:
+        _keep_brightest(mosaic, what.raw, gain)
     job.progress(86, 100, "drawing the comparison")
     stops = params.exposure if params.exposure is not None else auto_stops(mosaic, facts, gain)
     before, after, small = (
         _path(what, job, f".{part}.jpg") for part in ("before", "after", "thumbnail")
     )
-    drawn = render_preview(what.raw.mosaic, facts, stops)
+    drawn = render_preview(what.raw.mosaic, facts, stops + math.log2(what.amplified))
     write_jpeg(before, upright(drawn, facts.orientation), facts.exif, None, quality=92)
     job.check_cancelled()
     drawn = render_preview(mosaic, facts, stops, gain=gain)
@@ -186,7 +208,7 @@ def _cropped(picture: NDArray[np.uint8], facts: RawFacts) -> NDArray[np.uint8]:
     return picture[top : top + height, left : left + width]
 
 
-def _provenance(what: Export, params: YondParams) -> dict[str, Any]:
+def _provenance(what: Export, params: Wanted) -> dict[str, Any]:
     return {
         "app": "Noise Studio",
         "engine": what.engine,

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from engines.base import Params, option
+from engines.raw.noise.profile import AUTO, PROFILES_OR_NONE
 
 Form = Literal["dng", "linear-dng", "tiff", "jpeg"]
 
@@ -40,6 +41,14 @@ class YondParams(Params):
         2,
         title="Passes",
         description="Two measures the noise again on the first result and denoises anew",
+    )
+    profile: str = option(
+        AUTO,
+        title="Camera profile",
+        description="Noise of a calibrated camera; automatic takes what fits the file, or measures",
+        models=PROFILES_OR_NONE,
+        max_length=200,
+        advanced=True,
     )
     detail: float = option(
         0.0,

@@ -95,7 +95,7 @@ def denoise_tiles(
     halo = _halo(network)
     for tile in tiles:
         step()
-        window = _window(planes, tile, halo, network.multiple).to(device)
+        window = window(planes, tile, halo, network.multiple).to(device)
         z = stabilise(window * scale, noise.gain, noise.sigma, table)
         n = ((z - low) / span)[None].contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
@@ -112,8 +112,8 @@ def _halo(network: GuidedResUnet) -> int:
     return -(-network.receptive_radius // step) * step
 
 
-def _window(planes: Tensor, tile: Tile, halo: int, multiple: int) -> Tensor:
-    """The tile with `halo` around it, mirrored at the image's borders, sides a multiple."""
+def window(planes: Tensor, tile: Tile, halo: int, multiple: int) -> Tensor:
+    """(4, h, w): the tile with `halo` around it, mirrored at the image's borders, sides a multiple."""
     top, left, bottom, right = tile
     rows = _mirrored(top - halo, bottom + halo, multiple, planes.shape[1])
     columns = _mirrored(left - halo, right + halo, multiple, planes.shape[2])

@@ -21,6 +21,7 @@ from engines.raw.noise.figure import draw_noise_figure
 from engines.raw.yond.arch import GuidedResUnet
 from engines.raw.yond.denoise import Denoised, denoise, keep_clipped, put_back
 from engines.raw.yond.export import Export, export
+from engines.raw.yond.known import prepare
 from engines.raw.yond.params import YondParams
 from engines.weights import LoadedModel
 from kernels.bayer import pack, site_order, unpack
@@ -42,7 +43,7 @@ def process(path: Path, params: YondParams, job: Job, engine: str, version: str)
     if not isinstance(network, GuidedResUnet):
         raise UserError(f"The weights {params.weights} are of another network; choose others")
     job.progress(3, 100, "measuring the noise")
-    levels, found, left = clean_levels(raw, network, params, job)
+    levels, found, left = clean_levels(raw, network, params, job, path)
     job.check_cancelled()
     facts, last = raw.facts, found.last
     megapixels = facts.height * facts.width / 1e6
@@ -52,7 +53,8 @@ def process(path: Path, params: YondParams, job: Job, engine: str, version: str)
         "confidence": Measurement(last.confidence),
         "read_noise": Measurement(last.sigma / last.K, "e-"),
         "passes": Measurement(found.passes),
-        "hot_pixels": Measurement(len(found.hot)),
+        "hot_pixels": Measurement(len(found.hot) + found.listed),
+        "row_noise_removed": Measurement(found.rows, "DN"),
         "megapixels": Measurement(megapixels, "MP"),
         "megapixels_per_second": Measurement(megapixels / (perf_counter() - begun), "MP/s"),
     }
@@ -71,27 +73,36 @@ def process(path: Path, params: YondParams, job: Job, engine: str, version: str)
 
 
 def clean_levels(
-    raw: RawImage, network: GuidedResUnet, params: YondParams, job: Job
+    raw: RawImage,
+    network: GuidedResUnet,
+    params: YondParams,
+    job: Job,
+    path: Path | None = None,
 ) -> tuple[NDArray[np.float32], Denoised, float]:
-    """(H, W) denoised mosaic in DN, black included; what was found; share of the noise left."""
+    """(H, W) denoised mosaic in DN, black included; what was found; share of the noise left.
+
+    `path` is the file's, for what its sensor's covered columns say of rows.
+    """
     facts = raw.facts
-    planes, black, span = _to_planes(raw)
+    planes, black, span = to_planes(raw)
     scale = float(span.mean())
     clip = (facts.clip - float(black.mean())) / scale
-    found = denoise(planes, scale, network, params, job, clip)
+    known = prepare(planes, scale, clip, facts, path, params, job)
+    found = denoise(planes, scale, network, known.params, job, clip)
     hot = tuple(found.hot.T)
     planes[hot] = found.planes[hot]  # neither put back nor kept as clipped
     clean = put_back(planes, found.planes, params.detail, params.colour, facts.neutral)
     clean = keep_clipped(planes, clean, 0.98 * clip)
     left = _variance_left(planes, clean, found)
     # Full-size arrays are given back as soon as they are not needed: files are yet to be written.
-    found = replace(found, planes=torch.empty(0))
+    notes = (*known.notes, *found.notes)
+    found = replace(found, planes=torch.empty(0), rows=known.rows, listed=known.hot, notes=notes)
     del planes
     levels = unpack(clean.mul_(span).add_(black), facts.cfa, facts.height, facts.width)
     return levels.numpy(), found, left
 
 
-def _to_planes(raw: RawImage) -> tuple[Tensor, Tensor, Tensor]:
+def to_planes(raw: RawImage) -> tuple[Tensor, Tensor, Tensor]:
     """Planes with 0 at black and 1 at white, and black and span (4, 1, 1) in DN."""
     facts = raw.facts
     black = torch.tensor([facts.black[site] for site in site_order(facts.cfa)]).reshape(4, 1, 1)

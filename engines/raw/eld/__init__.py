@@ -1,0 +1,1 @@
+"""ELD: a denoiser for extreme low light that knows how many times too dark a picture is."""

@@ -1,0 +1,51 @@
+"""Parameters of `raw.eld`."""
+
+from __future__ import annotations
+
+from engines.base import Params, option
+from engines.raw.yond.params import Form
+
+
+class EldParams(Params):
+    """Everything has an automatic default."""
+
+    ratio: float | None = option(
+        None,
+        title="Amplification",
+        description="How many times too dark the picture is; empty is judged from the picture",
+        unit="x",
+        ge=1.0,
+        le=1000.0,
+    )
+    output: tuple[Form, ...] = option(
+        ("dng",),
+        title="Output",
+        description="Amplified mosaic DNG for any RAW converter; several are possible",
+        min_length=1,
+        max_length=4,
+    )
+    exposure: float | None = option(
+        None,
+        title="Preview exposure",
+        description="Brightness of comparison, TIFF, JPEG; empty is automatic, DNG keeps its own",
+        unit="EV",
+        ge=-5.0,
+        le=8.0,
+    )
+    weights: str = option(
+        "eld-small",
+        title="Weights",
+        description="The bundled small network, or one that you added under Models",
+        models="raw.eld/unet",
+        max_length=120,
+        advanced=True,
+    )
+    tile: int = option(
+        512,
+        title="Tile",
+        description="Side of a tile; smaller takes less memory and more time",
+        unit="packed pixels",
+        ge=128,
+        le=4096,
+        advanced=True,
+    )

@@ -1,0 +1,131 @@
+"""One dark RAW from reading to writing: amplify, denoise tile by tile, write it bright.
+
+What would lie above white after amplifying is white, as in the authors' own evaluation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engines.base import Job, Measurement, Result, UserError
+from engines.media.raw_file import read_raw
+from engines.raw.eld.arch import SeeInDark
+from engines.raw.eld.params import EldParams
+from engines.raw.yond.export import Export, export
+from engines.raw.yond.pipeline import plan, window
+from engines.raw.yond.process import to_planes
+from engines.weights import LoadedModel
+from kernels.bayer import unpack
+
+_MOST = 300.0  # amplification chosen by itself; what the network was trained on ends there
+_BRIGHT, _SHARE = 0.9, 0.995  # where the brightest parts are to lie
+_BLOCK = 16  # packed pixels
+_WORTH = 2.0
+
+
+def process(path: Path, params: EldParams, job: Job, engine: str, version: str) -> Result:
+    """Denoise `path` and write the outputs that `params` asks for into the job's workspace.
+
+    Raises:
+        UserError: the file or the weights cannot be used.
+        Cancelled: passed through.
+    """
+    begun = perf_counter()
+    job.progress(0, 100, "reading the RAW")
+    raw = read_raw(path)
+    job.check_cancelled()
+    model: LoadedModel = job.load(params.weights)
+    network = model.network
+    if not isinstance(network, SeeInDark):
+        raise UserError(f"The weights {params.weights} are of another network; choose others")
+    facts = raw.facts
+    planes, black, span = to_planes(raw)
+    ratio = params.ratio if params.ratio is not None else darkness(planes)
+    tiles = plan(planes.shape[1], planes.shape[2], params.tile)
+    done = 0
+
+    def step() -> None:
+        nonlocal done
+        job.check_cancelled()
+        job.progress(5 + 80 * done / len(tiles), 100, f"denoising, tile {done + 1} of {len(tiles)}")
+        done += 1
+
+    clean = denoise(planes, ratio, network, params.tile, step, pedestal=has_pedestal(model))
+    levels = unpack(clean.mul_(span).add_(black), facts.cfa, facts.height, facts.width).numpy()
+    megapixels = facts.height * facts.width / 1e6
+    measurements = {
+        "ratio": Measurement(ratio, "x"),
+        "megapixels": Measurement(megapixels, "MP"),
+        "megapixels_per_second": Measurement(megapixels / (perf_counter() - begun), "MP/s"),
+    }
+    notes: list[str] = []
+    if ratio < _WORTH:
+        notes.append(
+            "This picture is hardly too dark; ELD was trained on pictures that are ten times too "
+            "dark and more, and YOND will keep more detail"
+        )
+    made = Export(raw, path, levels, model, engine, version, measurements, 1.0, (), ratio)
+    return export(made, params, job, figures=(), notes=notes)
+
+
+def has_pedestal(model: LoadedModel) -> bool:
+    """Whether a network takes what lies below black as it is; the authors' cut it off at black."""
+    return bool(model.file.card.get("below_black", False))
+
+
+def darkness(planes: Tensor) -> float:
+    """How many times too dark planes are: means of blocks, so that noise does not count."""
+    height, width = (size // _BLOCK * _BLOCK for size in planes.shape[1:])
+    if min(height, width) == 0:
+        return 1.0
+    blocks = planes[:, :height, :width].reshape(
+        4, height // _BLOCK, _BLOCK, width // _BLOCK, _BLOCK
+    )
+    brightest = blocks.mean(dim=(2, 4)).amax(dim=0).flatten().numpy()
+    top = max(float(np.quantile(brightest, _SHARE)), 1e-5)
+    return float(np.clip(_BRIGHT / top, 1.0, _MOST))
+
+
+def denoise(
+    planes: Tensor,
+    ratio: float,
+    network: SeeInDark,
+    tile: int,
+    step: Callable[[], None],
+    *,
+    pedestal: bool,
+) -> Tensor:
+    """Amplify and denoise.
+
+    Args:
+        planes: (4, h, w) float32 on the CPU, 0 at black and 1 at white.
+        ratio: amplification.
+        network: the U-Net on its device.
+        tile: side of a tile, packed pixels.
+        step: called before every tile; may raise `Cancelled`.
+        pedestal: see `has_pedestal`.
+
+    Returns:
+        (4, h, w) amplified and clean planes, at most 1.
+    """
+    device = next(network.parameters()).device
+    halo = -(-network.receptive_radius // network.multiple) * network.multiple
+    out = torch.empty_like(planes)
+    for place in plan(planes.shape[1], planes.shape[2], tile):
+        step()
+        part = (window(planes, place, halo, network.multiple) * ratio).clamp(max=1.0)
+        if not pedestal:
+            part = part.clamp(min=0.0)
+        part = part[None].to(device).contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            clean = network(part)[0]
+        top, left, bottom, right = place
+        inner = clean[:, halo : halo + bottom - top, halo : halo + right - left]
+        out[:, top:bottom, left:right] = inner.clamp(max=1.0).to("cpu", planes.dtype)
+    return out
