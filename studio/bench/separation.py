@@ -107,7 +107,8 @@ def judged(mixtures: Sequence[Mixture], found: dict[str, Separate]) -> dict[str,
             except UserError:
                 made = classic.mixture(one)
             except ImportError as error:
-                output.say(f"{name} is left out: it needs {error.name}")
+                package = (error.name or "").replace("sklearn", "scikit-learn")
+                output.say(f"{name} is left out: it needs {package}")
                 missing.add(name)
                 continue
             for place, estimate in zip(one.asked, made, strict=True):

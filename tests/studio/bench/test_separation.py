@@ -124,7 +124,7 @@ def test_what_cannot_run_here_is_left_out(
     )
     assert set(found) == {"mixture", "labels"}
     assert found["labels"] == found["mixture"]  # what is not known stays mixed
-    assert capsys.readouterr().err.count("it needs sklearn") == 1
+    assert capsys.readouterr().err.count("it needs scikit-learn") == 1
 
 
 @pytest.fixture(scope="module")
