@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psutil
 from pydantic import ValidationError
@@ -256,7 +256,7 @@ def _profile(path: Path) -> dict[str, Any]:
     found: Any = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(found, dict):
         raise ValueError(f"{path} holds no profile")
-    return found
+    return cast("dict[str, Any]", found)
 
 
 def _identity(path: Path, whole: bool, job: TaskJob) -> tuple[str, int]:

@@ -38,8 +38,8 @@ def keep_cameras(session: Session, job: JobRow, files: Sequence[FileFacts]) -> N
     """Keep the profiles that a finished job made, in place of those of an earlier run of it."""
     session.execute(delete(CameraRow).where(CameraRow.job_number == job.number))
     for file in files:
-        profile = file.facts.get(PROFILE)
-        if isinstance(profile, dict):
+        profile: dict[str, Any] | None = file.facts.get(PROFILE)
+        if profile is not None:
             name, model = PurePath(file.name).stem, str(profile.get("model", ""))
             session.add(
                 CameraRow(owner=job.owner, job_number=job.number, name=name, model=model,

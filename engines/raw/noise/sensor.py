@@ -8,6 +8,8 @@ from engines.base import UserError
 from engines.raw.noise import tukey
 from engines.raw.noise.profile import IsoNoise
 
+NO_BIAS = (0.0, 0.0, 0.0, 0.0)
+
 
 @dataclass(frozen=True)
 class SensorNoise:
@@ -38,7 +40,7 @@ class SensorNoise:
         if scale is None:
             scale = (iso.sigma or 0.0) / tukey.spread(lam)
         sigma = iso.sigma if iso.sigma is not None else scale * tukey.spread(lam)
-        return cls(iso.K, sigma, scale, lam, iso.sigma_row or 0.0, iso.bias or (0.0,) * 4)
+        return cls(iso.K, sigma, scale, lam, iso.sigma_row or 0.0, iso.bias or NO_BIAS)
 
     def times(self, factor: float) -> SensorNoise:
         """The same noise where a step is `factor` times as fine."""

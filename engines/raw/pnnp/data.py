@@ -140,7 +140,8 @@ def made_frames(
 
 def made_dark(name: str, signal: NDArray[np.float32], black: float, white: float) -> Dark:
     """A dark frame of that signal above black, DN."""
-    return _Made(name, (black,) * 4, "RGGB", levels(signal, np.float32(black), white))
+    made = levels(signal, np.full((1, 1), black, np.float32), white)
+    return _Made(name, (black, black, black, black), "RGGB", made)
 
 
 def _learned(

@@ -23,7 +23,7 @@ from engines.raw.noise.choose import by_name, fitting
 from engines.raw.noise.estimate import NoiseEstimate, estimate_self
 from engines.raw.noise.profile import AUTO, NONE, Named
 from engines.raw.noise.rows import WORTH, row_offsets, take_off
-from engines.raw.noise.sensor import SensorNoise
+from engines.raw.noise.sensor import NO_BIAS, SensorNoise
 from engines.raw.yond.params import YondParams
 
 _ROUNDING = 1.0 / 12.0
@@ -156,7 +156,7 @@ def _of_profile(named: Named, facts: RawFacts, scale: float) -> Known:
     noise = noise.times(scale / named.profile.span)
     own = not named.shipped  # defects and offsets are one body's
     return Known(
-        noise.K, noise.sigma, noise.sigma_row, noise.bias if own else (0.0,) * 4,
+        noise.K, noise.sigma, noise.sigma_row, noise.bias if own else NO_BIAS,
         named.profile.hot if own else (),
         f"the camera profile {named.name} at ISO {facts.iso:.0f}",
     )  # fmt: skip
@@ -172,7 +172,7 @@ def _of_tag(facts: RawFacts, scale: float) -> Known | None:
         return None
     variance = max(floor * scale**2 - _ROUNDING, 1e-4)
     return Known(
-        slope * scale, math.sqrt(variance), 0.0, (0.0,) * 4, (), "the file's own NoiseProfile"
+        slope * scale, math.sqrt(variance), 0.0, NO_BIAS, (), "the file's own NoiseProfile"
     )
 
 

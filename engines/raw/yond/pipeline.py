@@ -95,8 +95,8 @@ def denoise_tiles(
     halo = _halo(network)
     for tile in tiles:
         step()
-        window = window(planes, tile, halo, network.multiple).to(device)
-        z = stabilise(window * scale, noise.gain, noise.sigma, table)
+        part = window(planes, tile, halo, network.multiple).to(device)
+        z = stabilise(part * scale, noise.gain, noise.sigma, table)
         n = ((z - low) / span)[None].contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
             n = network(n, level, peak)

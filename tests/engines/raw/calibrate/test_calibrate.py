@@ -133,9 +133,7 @@ def test_bad_frames_are_named_and_left_out(frames: list[Path], tmp_path: Path) -
     y, x = np.mgrid[0 : SIZE[0], 0 : SIZE[1]]
     picture = 3000.0 + 2500.0 * np.sin(x / 20.0) * np.sin(y / 30.0)
     dim = 60.0 * (1.0 + np.sin(x / 90.0))
-    stepped = np.clip(
-        np.round(np.random.default_rng(1).normal(9000, 200, SIZE) / 32) * 32, 0, WHITE
-    )
+    stepped = np.round(np.random.default_rng(1).normal(9000, 200, SIZE) / 32) * 32
     bad = {
         "picture.dng": ({"clean": picture}, "a picture rather than an evenly lit surface"),
         "open.dng": ({"clean": dim}, "was the lens cap off"),
@@ -168,7 +166,7 @@ def test_bad_frames_are_named_and_left_out(frames: list[Path], tmp_path: Path) -
 def test_nothing_usable_is_one_sentence(tmp_path: Path) -> None:
     text = tmp_path / "a.dng"
     text.write_text("no RAW at all")
-    with pytest.raises(UserError, match="None of these frames can be used: a.dng"):
+    with pytest.raises(UserError, match=r"None of these frames can be used: a\.dng"):
         _run([text], tmp_path / "out")
 
 
