@@ -14,6 +14,7 @@ BENCHES: dict[str, str] = {
     "raw-noise": "studio.bench.raw_noise",
     "raw-quality": "studio.bench.raw_quality",
     "raw-speed": "studio.bench.raw_speed",
+    "lowlight": "studio.bench.lowlight",
     "speech": "studio.bench.speech",
     "superres": "studio.bench.superres",
     "superres-speed": "studio.bench.superres_speed",

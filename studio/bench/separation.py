@@ -48,7 +48,7 @@ def run() -> list[dict[str, Any]]:
     runs = Path(os.environ.get("STUDIO_BENCH_RUNS", training))
     mixtures = sets.mixtures(training / "cache", every)
     shipped = Network("clipsep-small", runs)
-    table = rows(mixtures, judged(mixtures, systems(shipped, runs)))
+    table = rows(mixtures, judged(mixtures, systems(shipped, runs)), NIT)
     table += list(presences(shipped, mixtures))
     return [*table, *costs(mixtures, [minutes / every for minutes in _MINUTES])]
 

@@ -55,7 +55,7 @@ def groups(mixtures: Sequence[Mixture]) -> dict[str, list[tuple[int, int]]]:
         for place in mixture.asked:
             for name in _names(mixture, place):
                 found.setdefault(name, []).append((number, place))
-    heads = ("seen", "unseen", "drums against", "class:", "label:")
+    heads = ("seen", "unseen", "drums against", "class:", "unseen label:", "label:")
     return {name: found[name] for head in heads for name in sorted(found) if name.startswith(head)}
 
 
@@ -65,27 +65,32 @@ def _names(mixture: Mixture, place: int) -> Iterable[str]:
         yield f"class: {kind_of(mixture, place)}"
         if struck(mixture):
             yield "drums against a held sound"
-    if mixture.group == UNSEEN:
-        yield f"label: {mixture.labels[place]}"
+    seen = "unseen " if mixture.group == UNSEEN else ""
+    yield f"{seen}label: {mixture.labels[place]}"
 
 
-def rows(mixtures: Sequence[Mixture], scores: Mapping[str, Scores]) -> list[dict[str, Any]]:
-    """One row a set and system; a label's row has the first system's numbers alone.
+def rows(
+    mixtures: Sequence[Mixture], scores: Mapping[str, Scores], detail: str
+) -> list[dict[str, Any]]:
+    """One row a set and system, and one a label for the system called `detail`.
 
     Args:
         mixtures: all of them.
         scores: system -> (mixture, source) -> score; a system may lack some.
+        detail: whose labels are shown one by one.
     """
     table: list[dict[str, Any]] = []
     for name, members in groups(mixtures).items():
         for system, found in scores.items():
             known = [found[one] for one in members if one in found]
-            if known:
+            if known and ("label:" not in name or system == detail):
                 table.append({"set": name, "system": system, "sounds": len(known), **_cells(known)})
     return table
 
 
 def _cells(known: Sequence[Score]) -> dict[str, float | None]:
+    gains = [score.gain for score in known if np.isfinite(score.gain)]
+    half = 1.96 * float(np.std(gains)) / len(gains) ** 0.5 if len(gains) > 1 else None
     return {
         "sdr_median": _of(known, np.median, "sdr"),
         "sdr_mean": _of(known, np.mean, "sdr"),
@@ -93,6 +98,7 @@ def _cells(known: Sequence[Score]) -> dict[str, float | None]:
         "sar_median": _of(known, np.median, "sar"),
         "si_sdr_gain_median": _of(known, np.median, "gain"),
         "si_sdr_gain_mean": _of(known, np.mean, "gain"),
+        "si_sdr_gain_±": None if half is None else round(half, 2),
     }
 
 

@@ -93,7 +93,10 @@ def test_rows_hold_medians_by_set_class_and_label() -> None:
     assert found["class: drums and percussion"] == [(0, 1), (1, 1)]
     assert list(found)[:3] == [TWO, NOISY, UNSEEN]
     scores = {"one": {(n, p): _score(n + p) for n in range(4) for p in (0, 1)}, "none": {}}
-    [first, *_] = rows(mixtures, scores)
+    assert found["unseen label: goat"] == [(3, 0)]
+    [first, *others] = rows(mixtures, scores, detail="two")
+    assert not [row for row in others if "label" in row["set"]]
+    assert any(row["set"] == "label: flute" for row in rows(mixtures, scores, detail="one"))
     assert first == {
         "set": TWO,
         "system": "one",
@@ -104,6 +107,7 @@ def test_rows_hold_medians_by_set_class_and_label() -> None:
         "sar_median": 80.0,  # infinite
         "si_sdr_gain_median": 0.0,
         "si_sdr_gain_mean": 0.0,
+        "si_sdr_gain_±": 0.69,
     }
     assert struck(mixtures[0])
     assert not struck(mixtures[3])
