@@ -48,7 +48,7 @@ class SeeInDark(nn.Module):
         convolutions = sum(
             2 * (2 if level < _LEVELS - 1 else 1) << level for level in range(_LEVELS)
         )
-        return convolutions + self.multiple
+        return convolutions + 2 * (self.multiple - 1)  # pooling, and its reverse
 
     def forward(self, x: Tensor) -> Tensor:
         """Denoise (B, 4, h, w) amplified planes in [0, 1]; h and w are multiples of 16."""

@@ -56,7 +56,9 @@ def process(path: Path, params: EldParams, job: Job, engine: str, version: str) 
         job.progress(5 + 80 * done / len(tiles), 100, f"denoising, tile {done + 1} of {len(tiles)}")
         done += 1
 
-    clean = denoise(planes, ratio, network, params.tile, step, pedestal=has_pedestal(model))
+    clean = denoise(
+        planes, ratio, network, params.tile, step, pedestal=model.file.state != "official"
+    )
     levels = unpack(clean.mul_(span).add_(black), facts.cfa, facts.height, facts.width).numpy()
     megapixels = facts.height * facts.width / 1e6
     measurements = {
@@ -72,11 +74,6 @@ def process(path: Path, params: EldParams, job: Job, engine: str, version: str) 
         )
     made = Export(raw, path, levels, model, engine, version, measurements, 1.0, (), ratio)
     return export(made, params, job, figures=(), notes=notes)
-
-
-def has_pedestal(model: LoadedModel) -> bool:
-    """Whether a network takes what lies below black as it is; the authors' cut it off at black."""
-    return bool(model.file.card.get("below_black", False))
 
 
 def darkness(planes: Tensor) -> float:
@@ -109,7 +106,7 @@ def denoise(
         network: the U-Net on its device.
         tile: side of a tile, packed pixels.
         step: called before every tile; may raise `Cancelled`.
-        pedestal: see `has_pedestal`.
+        pedestal: what lies below black is kept; the authors' networks know nothing below it.
 
     Returns:
         (4, h, w) amplified and clean planes, at most 1.

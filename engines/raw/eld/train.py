@@ -48,6 +48,7 @@ class EldRecipe(Recipe):
     title = "ELD U-Net, small (16 channels)"
 
     def __init__(self, nf: int = 16, batch: int = 8, patch: int = 64) -> None:
+        """`nf` is the width of the first level, at least 8; `patch` a side in packed pixels."""
         self.nf = nf
         self.batch = batch
         self.patch = patch
@@ -135,7 +136,6 @@ class EldRecipe(Recipe):
             "data": DATA,
             "held_out": list(_HELD_OUT),
             "ratios": list(_RATIOS),
-            "below_black": True,
         }
 
     def _patch(self, random: np.random.Generator) -> Floats:

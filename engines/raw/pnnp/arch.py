@@ -78,12 +78,14 @@ class NoiseProxy(nn.Module):
             self.register_buffer(name, torch.zeros(settings))
         self.register_buffer("slope", torch.zeros(4, SHADE, SHADE))  # DN per ISO
         self.register_buffer("level", torch.zeros(4, SHADE, SHADE))  # DN
+        self.register_buffer("span", torch.ones(()))  # white minus black of its camera, DN
         self.octave: Tensor
         self.log_sigma: Tensor
         self.log_row: Tensor
         self.offset: Tensor
         self.slope: Tensor
         self.level: Tensor
+        self.span: Tensor
 
     def curve(self, part: Part) -> Curve:
         """The network of a part."""

@@ -7,7 +7,7 @@ the paper: within each step they are spread as the fitted law says.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,7 +115,7 @@ def of_folder(folder: Path, workspace: Path) -> Learned:
             "three ISO settings, with the cap on"
         )
     first = next(iter(darks.values()))[0]
-    return _learned(first.model, first.bits, first.span, darks, desk)
+    return of_darks(first.model, first.bits, first.span, darks, desk)
 
 
 def made(profile: CameraProfile, seed: int) -> Learned:
@@ -126,7 +126,7 @@ def made(profile: CameraProfile, seed: int) -> Learned:
         noise = SensorNoise.of(one)
         random = np.random.default_rng((seed, number))
         darks[one.iso] = list(made_frames(noise, random, profile.bl, profile.wl))
-    return _learned(profile.model, profile.bits, profile.span, darks, desk)
+    return of_darks(profile.model, profile.bits, profile.span, darks, desk)
 
 
 def made_frames(
@@ -144,13 +144,26 @@ def made_dark(name: str, signal: NDArray[np.float32], black: float, white: float
     return _Made(name, (black, black, black, black), "RGGB", made)
 
 
-def _learned(
+def of_darks(
     model: str,
     bits: int,
     span: float,
-    darks: dict[float, Sequence[Dark]] | dict[float, list[Frame]],
-    desk: _Quiet,
+    darks: Mapping[float, Sequence[Dark]],
+    desk: _Quiet | None = None,
 ) -> Learned:
+    """What dark frames by ISO say.
+
+    Args:
+        model: of the camera.
+        bits: of its samples.
+        span: white minus black, DN.
+        darks: frames of one exposure for each ISO.
+        desk: where they are read.
+
+    Raises:
+        UserError: there is less noise than one step everywhere.
+    """
+    desk = desk or _Quiet(Path())
     grid = np.linspace(-_FAR, _FAR, _NODES)
     settings: list[Setting] = []
     notes: list[str] = []

@@ -64,7 +64,7 @@ class PnnpRecipe(Recipe):
 
     def network(self) -> nn.Module:
         """A proxy whose scales and frame-wise part are the measured ones."""
-        torch.manual_seed(self.config.seed)
+        torch.manual_seed(self.config.seed)  # pyright: ignore[reportUnknownMemberType]
         settings = self._found.settings
         network = NoiseProxy(len(settings))
         iso = np.array([one.iso for one in settings])
@@ -84,6 +84,7 @@ class PnnpRecipe(Recipe):
         network.slope.copy_(torch.from_numpy(slope))
         network.level.copy_(torch.from_numpy(level))
         network.offset.copy_(torch.from_numpy(left))
+        network.span.fill_(self._found.span)
         return network
 
     def batches(self, seed: int) -> Iterator[Batch]:
@@ -121,7 +122,7 @@ class PnnpRecipe(Recipe):
         worst: dict[str, float] = {}
         for one in self._found.settings:
             for name, value in divergences(network, one).items():
-                worst[f"kl_{name}"] = max(worst.get(f"kl_{name}", 0.0), value)
+                worst[f"kl_{name}"] = max(worst.get(f"kl_{name}", 0.0), float(value))
         last = self._found.settings[-1]
         n, value = network.table("pixel", last.iso)
         reach = float(np.abs(last.quantiles).max()) * 1.05
@@ -152,7 +153,7 @@ class PnnpRecipe(Recipe):
             "licence": "Apache-2.0",
             "source": "trained here by `train pnnp`",
             "data": "dark frames made by the ELD model" if self._made else "the user's dark frames",
-            "camera": {"model": found.model, "bits": found.bits, "span": found.span},
+            "camera": {"model": found.model, "bits": found.bits},
             "iso": [one.iso for one in found.settings],
         }
 

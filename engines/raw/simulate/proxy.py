@@ -68,9 +68,7 @@ def proxy_of(job: Job, weights: str, iso: float, span: float) -> Proxy:
     network = model.network
     if not isinstance(network, NoiseProxy):
         raise UserError(f"The weights {weights} are no noise proxy; choose others")
-    camera = model.file.card.get("camera", {})
-    own = camera.get("span", span) if isinstance(camera, dict) else span
-    factor = np.float32(span / own if isinstance(own, int | float) and own > 0 else 1.0)
+    factor = np.float32(span / max(float(network.span), 1.0))
     pixel, row = network.table("pixel", iso), network.table("row", iso)
     return Proxy(
         network.deviation("pixel", iso) * float(factor),

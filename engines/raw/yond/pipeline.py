@@ -113,7 +113,7 @@ def _halo(network: GuidedResUnet) -> int:
 
 
 def window(planes: Tensor, tile: Tile, halo: int, multiple: int) -> Tensor:
-    """(4, h, w): the tile with `halo` around it, mirrored at the image's borders, sides a multiple."""
+    """The tile with `halo` around it, mirrored at the borders, sides a multiple: (4, h, w)."""
     top, left, bottom, right = tile
     rows = _mirrored(top - halo, bottom + halo, multiple, planes.shape[1])
     columns = _mirrored(left - halo, right + halo, multiple, planes.shape[2])
