@@ -31,33 +31,70 @@ class Ratios(NamedTuple):
     sar: float
 
 
-def bss_eval(references: ArrayLike, estimate: ArrayLike, taps: int = TAPS) -> Ratios:
-    """How well an estimate gives the first of the references.
+class BssEval:
+    """Judges estimates of the first of the references; worth keeping for several estimates.
 
     Args:
         references: (sources, n): the wanted source, then all others in the mixture.
-        estimate: (n,).
         taps: length of the forgiven filter in samples.
+    """
+
+    def __init__(self, references: ArrayLike, taps: int = TAPS) -> None:
+        sources = np.atleast_2d(np.asarray(references, dtype=np.float64))
+        self._silent = not sources[0].any()
+        kept = [0, *(n for n in range(1, len(sources)) if sources[n].any())]
+        self._alone = len(kept) == 1
+        self._length = sources.shape[1]
+        self._taps = taps
+        self._size = 1 << (self._length + taps - 1).bit_length()
+        self._spectra = np.fft.rfft(sources[kept], self._size)
+        gram = self._gram()
+        self._wanted = _Span(gram[:taps, :taps])
+        self._every = _Span(gram)
+
+    def ratios(self, estimate: ArrayLike) -> Ratios:
+        """How well an estimate, (n,), gives the wanted source.
+
+        Raises:
+            ValueError: it is not as long as the references.
+        """
+        found = np.asarray(estimate, dtype=np.float64)
+        if found.shape != (self._length,):
+            raise ValueError("references must be (sources, n) and the estimate (n,)")
+        if self._silent or not found.any():
+            return Ratios(np.nan, np.nan, np.nan)
+        spectrum = np.fft.rfft(found, self._size)
+        cross = np.fft.irfft(np.conj(self._spectra) * spectrum, self._size)[:, : self._taps]
+        total = float(found @ found)
+        wanted = self._wanted.power(cross[0])
+        every = max(self._every.power(cross.reshape(-1)), wanted)
+        return Ratios(
+            decibels(wanted, total - wanted),
+            np.inf if self._alone else decibels(wanted, every - wanted),
+            decibels(every, total - every),
+        )
+
+    def _gram(self) -> _Floats:
+        """Products of all delayed sources with each other, (sources * taps, sources * taps)."""
+        count, taps = len(self._spectra), self._taps
+        gram = np.empty((count, taps, count, taps))
+        for row in range(count):
+            for column in range(row, count):
+                product = self._spectra[row] * np.conj(self._spectra[column])
+                lags = np.fft.irfft(product, self._size)
+                block = toeplitz(lags[-np.arange(taps)], lags[:taps])
+                gram[row, :, column] = block
+                gram[column, :, row] = block.T
+        return gram.reshape(count * taps, count * taps)
+
+
+def bss_eval(references: ArrayLike, estimate: ArrayLike, taps: int = TAPS) -> Ratios:
+    """How well one estimate, (n,), gives the first of the references; see `BssEval`.
 
     Raises:
         ValueError: the shapes do not fit together.
     """
-    sources = np.atleast_2d(np.asarray(references, dtype=np.float64))
-    found = np.asarray(estimate, dtype=np.float64)
-    if found.ndim != 1 or sources.shape[1] != len(found):
-        raise ValueError("references must be (sources, n) and the estimate (n,)")
-    if not (sources[0].any() and found.any()):
-        return Ratios(np.nan, np.nan, np.nan)
-    sources = sources[[0, *(n for n in range(1, len(sources)) if sources[n].any())]]
-    gram, cross = _correlations(sources, found, taps)
-    total = float(found @ found)
-    wanted = _projected(gram[:taps, :taps], cross[:taps])
-    every = max(_projected(gram, cross), wanted)
-    return Ratios(
-        decibels(wanted, total - wanted),
-        decibels(wanted, every - wanted) if len(sources) > 1 else np.inf,
-        decibels(every, total - every),
-    )
+    return BssEval(references, taps).ratios(estimate)
 
 
 def si_ratios(reference: ArrayLike, rest: ArrayLike, estimate: ArrayLike) -> Ratios:
@@ -100,35 +137,20 @@ def _along(vector: _Floats, axis: _Floats) -> _Floats:
     return axis * (float(vector @ axis) / power) if power > 0.0 else np.zeros_like(vector)
 
 
-def _correlations(sources: _Floats, found: _Floats, taps: int) -> tuple[_Floats, _Floats]:
-    """Products of all delayed sources with each other, and with the estimate.
+class _Span:
+    """What delayed sources span, by their products with each other."""
 
-    Returns:
-        (sources * taps, sources * taps) and (sources * taps,).
-    """
-    count, length = sources.shape
-    size = 1 << (length + taps - 1).bit_length()
-    spectra = np.fft.rfft(sources, size)
-    other = np.fft.rfft(found, size)
-    gram = np.empty((count * taps, count * taps))
-    for row in range(count):
-        for column in range(row, count):
-            lags = np.fft.irfft(spectra[row] * np.conj(spectra[column]), size)
-            block = toeplitz(lags[-np.arange(taps)], lags[:taps])
-            rows, columns = (
-                slice(row * taps, (row + 1) * taps),
-                slice(column * taps, (column + 1) * taps),
-            )
-            gram[rows, columns] = block
-            gram[columns, rows] = block.T
-    cross = np.fft.irfft(np.conj(spectra) * other, size)[:, :taps]
-    return gram, cross.reshape(-1)
+    def __init__(self, gram: _Floats) -> None:
+        self._gram = gram
+        try:
+            self._factor = cho_factor(gram)
+        except LinAlgError:  # sources that hold each other, or band-limited ones
+            self._factor = None
 
-
-def _projected(gram: _Floats, cross: _Floats) -> float:
-    """Power of the projection on the span that the matrix describes."""
-    try:
-        weights = cho_solve(cho_factor(gram), cross)
-    except LinAlgError:  # sources that hold each other, or a band-limited one
-        weights = np.linalg.lstsq(gram, cross, rcond=None)[0]
-    return max(float(cross @ weights), 0.0)
+    def power(self, cross: _Floats) -> float:
+        """Power of the projection of what has these products with the delayed sources."""
+        if self._factor is None:
+            weights = np.linalg.lstsq(self._gram, cross, rcond=None)[0]
+        else:
+            weights = cho_solve(self._factor, cross)
+        return max(float(cross @ weights), 0.0)

@@ -18,6 +18,7 @@ from torch.nn import functional
 from engines.base import UserError
 from engines.separation.model import Separator
 from engines.separation.query.clip import HUB, ClipEncoder
+from engines.separation.query.pictures import PicturedWords, is_clip
 from engines.separation.query.ridge import MappedEncoder, is_map
 from engines.separation.query.sentences import SentenceEncoder, packaged
 from engines.separation.query.table import TableEncoder
@@ -88,7 +89,8 @@ def encoder_for(separator: Separator, folder: str = "") -> QueryEncoder:
     Args:
         separator: the network.
         folder: of an encoder of the person's own (MiniLM or CLIP in safetensors, or a map that
-            `ridge` fitted); "" looks for what is installed.
+            `ridge` fitted); "" looks for what is installed. With CLIP a network of words takes
+            pictures as well.
 
     Raises:
         UserError: the network takes no query, or the folder holds no such encoder.
@@ -102,6 +104,8 @@ def encoder_for(separator: Separator, folder: str = "") -> QueryEncoder:
         if own is not None and is_map(own):
             return MappedEncoder(own, _sentences(None))
         return ClipEncoder(own or HUB)
+    if own is not None and separator.encoder == "minilm" and is_clip(own):
+        return PicturedWords(separator, _sentences(None), ClipEncoder(own))
     sentences = _sentences(own)
     return LabelEncoder(separator, sentences) if separator.encoder == "label" else sentences
 

