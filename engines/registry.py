@@ -36,6 +36,8 @@ _BUILT_IN: dict[str, str] = {
 _ASIDE: dict[str, str] = {  # what a tab asks beside its results: in no list, in no history
     "quantize.ask": "engines.quantize.ask:AskEngine",
     "superres.preview": "engines.superres.preview:PreviewEngine",
+    "raw.preview": "engines.raw.noiser.preview:LivePreviewEngine",
+    "raw.train": "engines.raw.noiser.training:TrainEngine",
 }
 _added: dict[str, str] = {}
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import secrets
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from engines.base import UserError
 from studio import language
+from studio.checkpoints import add_checkpoint
 from studio.inbox import Inbox
 from studio.jobs.service import Studio
 from studio.jobs.views import JobView
 from studio.panels.models import TAB as MODELS
+from studio.preview import Previews
 from studio.scene import BATCH, Scene, item_name, tab_of
 
 
@@ -64,6 +69,7 @@ class Actions:
             "remove-file": self._remove_file,
             "clear-files": self._clear_files,
             "remove-model": self._remove_model,
+            "keep-training": self._keep_training,
             "dismiss": self._dismiss,
         }
 
@@ -197,6 +203,18 @@ class Actions:
             self._studio.models.remove(name)
         scene.view.seen.pop(MODELS, None)
         return Effect(models=True, said=f"{name} was removed")
+
+    def _keep_training(self, data: Mapping[str, str], scene: Scene) -> Effect:
+        if self._studio.settings.shared:
+            raise UserError("Weights cannot be added here; run Noise Studio on your own machine")
+        path = Previews(self._studio).trained(scene.owner, data.get("key", ""))
+        name = data.get("text", "").strip() or "my-noiser"
+        with TemporaryDirectory() as folder:
+            named = Path(folder) / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)[:60]}.safetensors"
+            shutil.copyfile(path, named)
+            model = add_checkpoint(self._studio.settings, named)
+        scene.view.seen.pop(MODELS, None)
+        return Effect(models=True, said=f"{model.id} can now be chosen as weights")
 
     def _dismiss(self, data: Mapping[str, str], scene: Scene) -> Effect:
         return Effect()

@@ -1,6 +1,8 @@
-"""A region of a chosen picture, enlarged at once, before the whole of it is run.
+"""What a method makes of a chosen picture, seen before the whole of it is run.
 
-See `engines.superres.preview`, which does it, and `studio.questions` for how it goes first.
+On one tab that is a region, enlarged (`engines.superres.preview`); on another the whole picture
+made small, or the training of a network that is looked at by it (`engines.raw.noiser`). See
+`studio.questions` for how these go first.
 """
 
 from __future__ import annotations
@@ -13,17 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 from engines import registry
 from engines.base import UserError
+from engines.raw.noiser.preview import LivePreviewEngine
+from engines.raw.noiser.training import WEIGHTS, TrainEngine
 from engines.superres.preview import AFTER, BEFORE, FACTS, PreviewEngine
 from studio.forms import fields_of
 from studio.inbox import Inbox
 from studio.jobs.service import check_params, refuse_local
-from studio.jobs.views import NotFound
+from studio.jobs.views import JobView, NotFound
 from studio.questions import Questions, waits
 
 if TYPE_CHECKING:
     from studio.jobs.service import Studio
 
 _PICTURES = (BEFORE, AFTER)
+_BY_TAB = {one.tab: one.id for one in (PreviewEngine, LivePreviewEngine)}  # of methods
 _SECONDS, _SECONDS_SHARED = 600.0, 60.0  # that one region may take; others may be waiting
 
 
@@ -37,8 +42,9 @@ class Region:
         ahead: whether other work is being done first.
         text: what is being done now.
         share: how much of it, from 0 to 1.
-        found: once it is done: left and top in the picture, its size as "from" and "to" (width and
-            height), seconds it took, and seconds that the whole picture would take ("whole").
+        found: what the engine says of it; of a region once it is done left and top in the picture,
+            its size as "from" and "to" (width and height), seconds it took, and seconds that the
+            whole picture would take ("whole").
     """
 
     state: str
@@ -55,7 +61,10 @@ class Previews:
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
         self._inbox = Inbox(studio.settings.uploads)
-        self._questions = Questions(studio, PreviewEngine.id)
+        self._questions = {
+            one.id: Questions(studio, one.id)
+            for one in (PreviewEngine, LivePreviewEngine, TrainEngine)
+        }
 
     def picture(self, owner: str, session: str, tab: str, key: str) -> Path:
         """A picture that the owner has chosen on a tab.
@@ -70,15 +79,16 @@ class Previews:
         raise NotFound("That picture is no longer chosen")
 
     def ask(self, owner: str, session: str, tab: str, key: str, wanted: Mapping[str, Any]) -> str:
-        """Have a region enlarged; returns its id.
+        """Have a region enlarged, a picture shown or a network trained; returns its id.
 
         Args:
             owner: whose picture it is.
             session: a session of the owner's.
             tab: where the picture is chosen.
             key: names it, see `Chosen.key`.
-            wanted: `engine`; `values`, what the controls of its form hold, by name; `left` and
-                `top` of the region, or neither for the place of most detail; its `size`.
+            wanted: `engine`, a method's id or `TrainEngine.id`; `values`, what the controls of its
+                form hold, by name; of a region `left` and `top`, or neither for the place of most
+                detail, and its `size`.
 
         Raises:
             NotFound: there is no such picture of the owner's.
@@ -86,16 +96,21 @@ class Previews:
         """
         path = self.picture(owner, session, tab, key)
         engine_id, values = str(wanted.get("engine", "")), wanted.get("values")
-        engine = registry.engine_class(engine_id)
-        if engine.tab != PreviewEngine.tab or engine_id in registry.aside_ids():
-            raise UserError("Only methods of this tab can enlarge a region")
         given = values if isinstance(values, dict) else {}
+        shared = self._studio.settings.shared
+        if engine_id == TrainEngine.id:
+            if shared:
+                raise UserError("Networks are trained on a machine of your own, not here")
+            return self._questions[engine_id].ask(owner, session, [path], given)
+        engine = registry.engine_class(engine_id)
+        asked = _BY_TAB.get(engine.tab)
+        if asked is None or engine_id in registry.aside_ids():
+            raise UserError("This method cannot be looked at before it is run")
         settings, _, _ = check_params(
             engine_id,
             {one.name: one.read(given[one.name]) for one in fields_of(engine.Params)
              if one.name in given},
         )  # fmt: skip
-        shared = self._studio.settings.shared
         if shared:
             refuse_local(engine_id, settings)
         params = {
@@ -103,7 +118,7 @@ class Previews:
             "seconds": _SECONDS_SHARED if shared else _SECONDS,
             **{name: wanted[name] for name in ("left", "top", "size") if name in wanted},
         }  # fmt: skip
-        return self._questions.ask(owner, session, [path], params)
+        return self._questions[asked].ask(owner, session, [path], params)
 
     def look(self, owner: str, asked: str) -> Region:
         """What there is of a region now.
@@ -111,13 +126,13 @@ class Previews:
         Raises:
             NotFound: there is no such one of the owner's, or a newer one took its place.
         """
-        job, folder = self._questions.find(owner, asked)
+        job, folder = self._find(owner, asked)
         share = job.done / job.total if job.total else 0.0
         found: dict[str, Any] = {}
-        if job.state == "done":
-            try:
-                found = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-            except (OSError, ValueError):
+        try:
+            found = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            if job.state == "done":
                 raise NotFound("This region is no longer kept; choose it again") from None
         return Region(job.state, job.error or "", waits(job), job.text, share, found)
 
@@ -127,15 +142,35 @@ class Previews:
         Raises:
             NotFound: there is no such one of the owner's.
         """
-        _, folder = self._questions.find(owner, asked)
+        _, folder = self._find(owner, asked)
         if name not in _PICTURES or not (folder / name).is_file():
             raise NotFound("There is no such picture")
         return folder / name
 
     def stop(self, owner: str, asked: str) -> None:
-        """Stop enlarging.
+        """Stop what is being made.
 
         Raises:
             NotFound: there is no such one of the owner's.
         """
-        self._questions.stop(owner, asked)
+        job, _ = self._find(owner, asked)
+        self._questions[job.engine].stop(owner, asked)
+
+    def trained(self, owner: str, asked: str) -> Path:
+        """The weights that a training of the owner's made.
+
+        Raises:
+            NotFound: there is no such training, or it has not come to its end.
+        """
+        job, folder = self._find(owner, asked)
+        path = folder / WEIGHTS
+        if job.engine != TrainEngine.id or not path.is_file():
+            raise NotFound("These weights are no longer kept; train again")
+        return path
+
+    def _find(self, owner: str, asked: str) -> tuple[JobView, Path]:
+        job = self._studio.job(owner, asked)
+        questions = self._questions.get(job.engine)
+        if questions is None:
+            raise NotFound("There is no such question")
+        return questions.find(owner, asked)

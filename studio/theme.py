@@ -17,7 +17,7 @@ FAVICON = ASSETS / "icons" / "favicon.png"
 
 _SCRIPTS = (  # in the order in which they need one another
     "js/studio.js", "js/compare.js", "js/deck.js", "js/player.js", "js/sound.js",
-    "js/ask.js", "js/region.js", "js/words.js",
+    "js/ask.js", "js/region.js", "js/live.js", "js/words.js",
 )  # fmt: skip
 _FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif"]
 _MONO = ["ui-monospace", "SF Mono", "Cascadia Mono", "DejaVu Sans Mono", "monospace"]

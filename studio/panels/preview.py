@@ -1,4 +1,4 @@
-"""A region of a chosen picture under the pointer, enlarged before the whole of it is run."""
+"""What a method makes of a chosen picture, seen before the whole of it is run."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ _OFFERED = 100  # pictures to choose from
 class PreviewPanel:
     """The pictures chosen on a tab; the browser does the rest (assets/js/region.js)."""
 
-    def __init__(self, tab: str, inbox: Inbox, look: Callable[[Path], Look]) -> None:
+    def __init__(
+        self, tab: str, inbox: Inbox, look: Callable[[Path], Look], template: str = "preview.html"
+    ) -> None:
         """Make the component; call inside a Blocks context."""
+        self._template = template
         self.name = f"preview-{tab}"
         self._tab = tab
         self._inbox = inbox
@@ -42,4 +45,4 @@ class PreviewPanel:
                     "region": region_url(*place),
                 })  # fmt: skip
         job = scene.view.open.get(self._tab, "")
-        return render("preview.html", tab=self._tab, pictures=pictures, job=job)
+        return render(self._template, tab=self._tab, pictures=pictures, job=job)

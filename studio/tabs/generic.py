@@ -225,6 +225,9 @@ class MethodTab:
         )
         if not chosen:
             raise UserError(f"Add a {self.noun} first")
+        # A folder may hold what only another method of the tab reads: a camera's JPEG files.
+        reads = engine_class(engine_id).suffixes
+        chosen = [file for file in chosen if file.path.suffix.lower() in reads] or chosen
         batch = secrets.token_hex(16)
         moved: dict[Path, Path] = {}
         for uploads, paths in _groups(engine_id, chosen):

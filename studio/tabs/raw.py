@@ -1,4 +1,7 @@
-"""The RAW tab: knows cameras' files, and says in words how sure the measured noise is."""
+"""The RAW tab: knows cameras' files, and says in words how sure the measured noise is.
+
+Photographs of other kinds can be brightened here too, and that is seen while it is set up.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from engines.base import Engine
+from studio.inbox import Inbox
 from studio.markup import figures
+from studio.panels.preview import PreviewPanel
 from studio.panels.result import Reading, Row, Verdict, plain_reading
+from studio.picture_facts import picture_facts
 from studio.reader import FileReader, Look
+from studio.scene import Panel
 from studio.tabs.generic import MethodTab
 
 _HEADLINE = {"K": "Gain K", "sigma": "Read noise sigma"}
@@ -19,10 +26,13 @@ class RawTab(MethodTab):
     """Camera RAW in, measured noise and clean RAW out."""
 
     noun = "RAW file"
+    familiar = (".nef", ".cr3", ".arw", ".raf", ".dng", ".jpg", ".tif", ".png")
+    first = ("denoise", "brightness")
+    live = True
     empty = (
         "The result appears here",
         "Add a RAW file and press Run. The noise is measured from the file itself; "
-        "nothing has to be set.",
+        "nothing has to be set. NoiSER brightens dark files, photos of other kinds too.",
     )
 
     def __init__(self, title: str, engines: Sequence[type[Engine]]) -> None:
@@ -36,8 +46,14 @@ class RawTab(MethodTab):
         """Camera, ISO, exposure and size of a RAW file, or what it is instead."""
         return self._reader.look(path)
 
+    def build_beside(self, inbox: Inbox) -> Sequence[Panel]:
+        """Chosen files brightened while that is set up."""
+        return [PreviewPanel(self.id, inbox, self.look, "live.html")]
+
     def read(self, measurements: Mapping[str, tuple[float, str]]) -> Reading:
         """Noise in large numbers, its confidence in a sentence, the rest in a table."""
+        if "gain" in measurements:
+            return brightening(measurements)
         if "K" not in measurements:
             return plain_reading(measurements)
         headline = [
@@ -59,6 +75,17 @@ class RawTab(MethodTab):
         )
 
 
+def brightening(measurements: Mapping[str, tuple[float, str]]) -> Reading:
+    """Gain and brightness in large numbers."""
+    headline = [
+        Row("Brighter by", *measurements["gain"]),
+        Row("Mean brightness", *measurements["mean_after"], before=measurements["mean_before"][0]),
+    ]
+    shown = ("gain", "mean_before", "mean_after")
+    rest = {name: value for name, value in measurements.items() if name not in shown}
+    return Reading("Brightened", headline, None, plain_reading(rest).rest)
+
+
 def noise_verdict(confidence: float) -> Verdict:
     """How far a noise measurement of this confidence (0 to 1) can be trusted, in a sentence."""
     share = f"{100 * confidence:.0f} %"
@@ -73,19 +100,23 @@ def noise_verdict(confidence: float) -> Verdict:
     )
 
 
-def raw_facts(path: Path) -> tuple[str, ...]:
-    """Camera, ISO, exposure and size in words.
+def raw_facts(path: Path) -> Look:
+    """Camera, ISO, exposure and size in words; of a picture that is no RAW what it is.
 
     Raises:
-        UserError: it is no RAW that can be read; the sentence says what it is.
+        UserError: it cannot be read; the sentence says what it is.
     """
+    from engines.media.picture import PICTURE_SUFFIXES
+
+    if path.suffix.lower() in PICTURE_SUFFIXES:
+        return picture_facts(path)
     if path.suffix.lower() == ".zip":
-        return _zip_facts(path)
+        return Look(_zip_facts(path))
     if path.suffix.lower() == ".json":
         from engines.raw.noise.profile import read_profile
 
         profile = read_profile(path)
-        return "Camera profile", profile.model, f"{len(profile.iso)} ISO settings"
+        return Look(("Camera profile", profile.model, f"{len(profile.iso)} ISO settings"))
     from engines.media.raw_file import read_facts
 
     found = read_facts(path)
@@ -95,7 +126,9 @@ def raw_facts(path: Path) -> tuple[str, ...]:
         exposure_in_words(found.exposure_s),
         f"{found.width} x {found.height}",
     ]
-    return tuple(word for word in words if word)
+    return Look(
+        tuple(word for word in words if word), more={"width": found.width, "height": found.height}
+    )
 
 
 def _zip_facts(path: Path) -> tuple[str, ...]:

@@ -212,7 +212,9 @@ def test_a_poor_measurement_is_doubted(confidence: float, tone: str) -> None:
 
 def test_facts_of_a_raw_file() -> None:
     facts = raw_facts(Path(__file__).parents[1] / "data" / "raw" / "P003908.KDC")
-    assert facts == ("Kodak DC120 ZOOM Digital Camera", "ISO 160", "1/275 s", "848 x 976")
+    known = ("Kodak DC120 ZOOM Digital Camera", "ISO 160", "1/275 s", "848 x 976")
+    assert facts.facts == known
+    assert facts.more == {"width": 848, "height": 976}
     with pytest.raises(UserError):
         raw_facts(Path(__file__))
 

@@ -310,8 +310,8 @@ def test_what_cannot_be_enlarged_says_so(
 ) -> None:
     session, key = _chosen(studio, photo)
     for wanted, said in [
-        (_wanted("speech.storm"), "Only methods of this tab"),
-        (_wanted(PreviewEngine.id), "Only methods of this tab"),
+        (_wanted("speech.storm"), "cannot be looked at"),
+        (_wanted(PreviewEngine.id), "cannot be looked at"),
         (_wanted("nobody"), "There is no engine called nobody"),
         (_wanted(values={"scale": 99}), "scale: "),
         (_wanted(size=9999), "size: "),

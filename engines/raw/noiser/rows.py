@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from engines.media.picture_facts import Picture
 from engines.raw.noiser.transfer import Transfer, decode_srgb
@@ -143,3 +144,15 @@ def made_small(
     if not seen.any():
         seen[:] = True
     return torch.from_numpy(small), seen
+
+
+def shrunk(light: Tensor, seen: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """(3, h, w) light and (h, w) what is seen of it, made small by means as `made_small` does."""
+    step = math.ceil(max(light.shape[1:]) / side)
+    step = max(min(step, *light.shape[1:]), 1)
+    if step == 1:
+        return light, seen
+    share = functional.avg_pool2d(seen[None].float(), step)[0]
+    mean = functional.avg_pool2d(light * seen, step) / share.clamp(min=_BLIND)
+    known = share >= 0.5
+    return mean, known if bool(known.any()) else torch.ones_like(known)

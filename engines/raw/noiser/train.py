@@ -47,6 +47,7 @@ class NoiserRecipe(Recipe):
         width: int = 32,
         picture: tuple[Tensor, Transfer] | None = None,
         every: float = 300.0,
+        steps: int = STEPS,
         step: Callable[[], None] = lambda: None,
     ) -> None:
         """Set up.
@@ -60,6 +61,7 @@ class NoiserRecipe(Recipe):
             picture: (3, h, w) linear light to look at, and its transfer; by default an example,
                 darkened.
             every: seconds between two looks.
+            steps: images of noise.
             step: called before every step; may raise, and the last look's checkpoint stays.
         """
         self.name = name
@@ -67,7 +69,7 @@ class NoiserRecipe(Recipe):
         self._sigma, self._smooth, self._width, self._step = sigma, smooth, width, step
         self._picture = picture
         self.config = TrainConfig(
-            rate=2e-4, final_rate=0.05, warm_up=0.0, steps=STEPS, average=0.99, betas=(0.5, 0.999),
+            rate=2e-4, final_rate=0.05, warm_up=0.0, steps=steps, average=0.99, betas=(0.5, 0.999),
             validate_every=every, seed=seed,
         )  # fmt: skip
 
