@@ -30,6 +30,7 @@
     @media (max-width: 640px) { .group button { min-height: 32px; } input { font-size: 16px; } }`;
   const CROSS = `<svg viewBox="0 0 12 12" aria-hidden="true"><path d="M2 2l8 8M10 2l-8 8"/></svg>`;
   const VALUE = Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, "value");
+  const SETTLED = 300; // ms in which a press becomes a click
   const split = (text) => text.split(/[\n,;]+/).map((one) => one.trim()).filter(Boolean);
   const make = (tag, properties = {}, ...children) => {
     const made = Object.assign(document.createElement(tag), properties);
@@ -58,7 +59,7 @@
       this.input.placeholder = this.getAttribute("hint") || "";
       this.box.addEventListener("click", (event) => event.target === this.box && this.input.focus());
       this.input.addEventListener("keydown", (event) => this.key(event));
-      this.input.addEventListener("blur", () => this.take());
+      this.input.addEventListener("blur", () => this.leave());
       this.input.addEventListener("input", () => /[\n,;]/.test(this.input.value) && this.take());
       this.input.addEventListener("paste", (event) => {
         const text = event.clipboardData.getData("text");
@@ -77,9 +78,13 @@
           group.setAttribute("aria-label", name);
           return group;
         }));
+      // Who types goes on typing: the words that a click adds leave the caret where it is.
+      this.offers.addEventListener("mousedown", (event) => event.target.closest("button") && event.preventDefault());
       this.offers.addEventListener("click", (event) => {
         const button = event.target.closest("button");
-        if (button) this.toggle(button.textContent);
+        if (!button) return;
+        this.take();
+        this.toggle(button.textContent);
       });
       root.append(this.offers);
     }
@@ -114,12 +119,28 @@
       const known = new Map(words.map((word) => [word.toLowerCase(), word]));
       this.field.value = [...known.values()].join("\n");
       this.field.dispatchEvent(new Event("input", { bubbles: true }));
+      // For Gradio a text field has an input only once a key was pressed.
+      this.field.dispatchEvent(new KeyboardEvent("keypress", { key: "", bubbles: true }));
     }
 
     take() {
       const words = split(this.input.value);
       this.input.value = "";
       if (words.length) this.put([...this.words, ...words]);
+    }
+
+    // What was typed counts at once, but nothing moves before the button that is being pressed has
+    // seen the whole click.
+    leave() {
+      const words = split(this.input.value);
+      if (!words.length) return;
+      this.quiet = true;
+      this.put([...this.words, ...words]);
+      setTimeout(() => {
+        this.quiet = false;
+        this.input.value = "";
+        this.draw();
+      }, SETTLED);
     }
 
     toggle(word) {
@@ -135,6 +156,7 @@
     }
 
     draw() {
+      if (this.quiet) return;
       const words = this.words;
       const mark = words.join("\n");
       if (mark === this.drawn) return;
