@@ -21,6 +21,7 @@
 
   const STYLE = `
     :host { display: block; font: 14px/1.5 var(--ns-font); color: var(--ns-text); }
+    :host([hidden]) { display: none; }
     [hidden] { display: none !important; }
     section { margin-bottom: 14px; background: var(--ns-panel); border: 1px solid var(--ns-line); border-radius: var(--ns-radius); }
     .head { display: flex; flex-wrap: wrap; align-items: center; gap: 4px 12px; padding: 8px 12px; min-height: 34px; }

@@ -242,10 +242,13 @@ def _mean(picture: Tensor, side: int) -> Tensor:
     half = (side - 1) // 2
     if half == 0:
         return picture
-    across = functional.pad(picture[None], (half, half, 0, 0), mode="reflect")
-    across = functional.avg_pool2d(across, (1, 2 * half + 1), stride=1)
-    down = functional.pad(across, (0, 0, half, half), mode="reflect")
-    return functional.avg_pool2d(down, (2 * half + 1, 1), stride=1)[0]
+    padded = functional.pad(picture[None].double(), (half,) * 4, mode="reflect")[0]
+    for axis in (1, 2):  # running sums: windows may be large
+        sums = functional.pad(padded.cumsum(axis), (0, 0, 1, 0) if axis == 1 else (1, 0))
+        length = sums.shape[axis] - 2 * half - 1
+        ahead = sums.narrow(axis, 2 * half + 1, length)
+        padded = (ahead - sums.narrow(axis, 0, length)) / (2 * half + 1)
+    return padded.to(picture.dtype)
 
 
 def _guided(guide: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:

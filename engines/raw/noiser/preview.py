@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -66,8 +67,10 @@ class LivePreviewEngine:
             look = Look.of(*shrunk(light, seen, SMALL), small.transfer, network, chosen)
             bright = look.apply(light, 0, light.shape[1])
         folder = job.resumable(params.key)
-        for name, one in ((BEFORE, light), (AFTER, bright)):
-            _save(folder / name, small.transfer.encode(one), small.icc)
+        if BEFORE not in small.drawn:
+            small.drawn[BEFORE] = _png(small.transfer.encode(light), small.icc)
+        _write(folder / BEFORE, small.drawn[BEFORE])
+        _write(folder / AFTER, _png(small.transfer.encode(bright), small.icc))
         found = {
             "gain": look.stops, "before": look.mean_before, "after": look.mean_after,
             "width": light.shape[2], "height": light.shape[1],
@@ -85,17 +88,21 @@ class LivePreviewEngine:
 
 def write_facts(folder: Path, found: dict[str, Any]) -> None:
     """Write `FACTS` whole or not at all."""
-    partial = folder / f"{FACTS}.partial"
-    partial.write_text(json.dumps(found), encoding="utf-8")
-    os.replace(partial, folder / FACTS)
+    _write(folder / FACTS, json.dumps(found).encode("utf-8"))
 
 
-def _save(path: Path, coded: Any, icc: bytes | None) -> None:
-    """(3, h, w) encoded, as a PNG that is quickly written."""
+def _write(path: Path, data: bytes) -> None:
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_bytes(data)
+    os.replace(partial, path)
+
+
+def _png(coded: Any, icc: bytes | None) -> bytes:
+    """(3, h, w) encoded, as a PNG that is quickly made."""
     from PIL import Image
 
     levels = coded.clamp(0.0, 1.0).mul(255.0).round().byte().permute(1, 2, 0)
-    partial = path.with_suffix(".partial")
+    held = BytesIO()
     image = Image.fromarray(levels.cpu().contiguous().numpy())
-    image.save(partial, format="PNG", compress_level=1, icc_profile=icc)
-    os.replace(partial, path)
+    image.save(held, format="PNG", compress_level=1, icc_profile=icc)
+    return held.getvalue()

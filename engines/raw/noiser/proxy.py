@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -17,7 +17,7 @@ from engines.raw.noiser.process import is_raw, readable
 from engines.raw.noiser.rows import PictureRows, made_small
 from engines.raw.noiser.transfer import Transfer, transfer_of
 
-SIDE = 1280
+SIDE = 1152
 _KEPT = 4
 _TURNS = {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}  # TIFF's orientation -> quarter turns to the left
 _kept: dict[tuple[str, int, int], Proxy] = {}
@@ -32,12 +32,14 @@ class Proxy:
         seen: (h, w) bool, what is not transparent.
         transfer: of the file, for showing it with `icc`.
         icc: profile that encoded numbers belong to, or None.
+        drawn: what was made of it before, by name.
     """
 
     linear: Tensor
     seen: Tensor
     transfer: Transfer
     icc: bytes | None
+    drawn: dict[str, bytes] = field(default_factory=dict[str, bytes])
 
 
 def proxy(path: Path) -> Proxy:
