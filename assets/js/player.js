@@ -15,6 +15,7 @@
     button { font: 500 13px/20px var(--ns-font); color: var(--ns-text); background: transparent;
              border: 0; padding: 4px 11px; min-height: 30px; cursor: pointer; white-space: nowrap; }
     .group button + button { border-left: 1px solid var(--ns-line-strong); }
+    .tracks { flex-wrap: wrap; min-width: 0; } .tracks button { max-width: 100%; overflow: hidden; text-overflow: ellipsis; }
     .alone { border: 1px solid var(--ns-line-strong); border-radius: 6px; }
     button:hover { background: var(--ns-hover); }
     button:disabled { opacity: .5; cursor: default; }

@@ -19,7 +19,10 @@ class ClipSepEngine:
     id: ClassVar[str] = "separation.clipsep"
     title: ClassVar[str] = "CLIPSep"
     tab: ClassVar[str] = "Separation"
-    summary: ClassVar[str] = "Finds the sounds that you name, and gives each a track of its own"
+    summary: ClassVar[str] = (
+        "Gives every sound that you name a track of its own; the bundled network is small, knows "
+        "about 140 everyday sounds, and parts them roughly"
+    )
     accepts: ClassVar[tuple[MediaKind, ...]] = ("audio", "video")
     suffixes: ClassVar[tuple[str, ...]] = SOUND_SUFFIXES + VIDEO_SUFFIXES
     version: ClassVar[str] = "1"

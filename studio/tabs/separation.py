@@ -39,13 +39,12 @@ class Sound:
     """One line of the table: what was looked for, and what came of it, in words."""
 
     label: str
-    found: bool
+    found: str
     presence: str
     share: str
     heard: str
     times: str
     likeness: str
-    unlike: bool
 
 
 class SeparationTab(MethodTab):
@@ -153,16 +152,16 @@ def sounds_of(job: JobView) -> list[Sound]:
             job.measurements.get(f"{kind}{label}", (0.0, ""))[0] for kind in (_SHARE, _HEARD)
         )
         likeness = job.measurements.get(f"{_LIKENESS}{label}", (None, ""))[0]
+        known = likeness is None or likeness >= _KNOWN
         found.append(
             Sound(
                 label,
-                presence >= _FOUND,
+                ("yes" if known else "unsure") if presence >= _FOUND else "no",
                 f"{figures(round(presence))} %",
                 f"{figures(round(share, 1))} %",
                 f"{figures(round(heard, 1))} s",
                 when_heard(spans.get(label, [])),
-                "" if likeness is None else f"{likeness:.2f}",
-                likeness is not None and likeness < _KNOWN,
+                "" if likeness is None else f"{likeness:.2f}{'' if known else ' (not learned)'}",
             )
         )
     return found

@@ -121,10 +121,10 @@ def test_presence_is_said_in_large_numbers_and_what_was_not_found() -> None:
 
 def test_the_table_of_sounds() -> None:
     piano, theremin = sounds_of(_job())
-    assert (piano.found, piano.presence, piano.share) == (True, "62 %", "31.2 %")
+    assert (piano.found, piano.presence, piano.share) == ("yes", "62 %", "31.2 %")
     assert (piano.heard, piano.times) == ("4 s", "0:00\N{EN DASH}0:02, 1:01\N{EN DASH}1:02")
-    assert not piano.unlike
-    assert (theremin.found, theremin.times, theremin.unlike) == (False, "", True)
+    assert (piano.likeness, theremin.likeness) == ("1.00", "0.31 (not learned)")
+    assert (theremin.found, theremin.times) == ("no", "")
     html = SeparationTab("Separation", []).more(_job(), cast("Any", None))
     assert "theremin" in html
     assert "not learned" in html
