@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.base import UserError
-from studio.folders import is_model, models_in, tree_facts
+from studio.folders import files_below, is_model, models_in, tree_facts
 from studio.unpack import no_model
 from studio.workspace import printable, remove_tree, safe_name, uploads_lock
 
@@ -110,6 +110,9 @@ class Inbox:
                 f"There is nothing at this path; check it: {typed.strip() or '(empty)'}"
             ) from error
         wanted = [p for p in found if p.is_dir() or p.suffix.lower() in suffixes]
+        if not wanted and path.is_dir() and not models:  # they may lie in folders of their own
+            below = (p for p in files_below(path) if p.suffix.lower() in suffixes)
+            wanted = [p for p in below if p.is_file()]
         if not wanted and models:
             raise UserError(no_model(printable(path.name)))
         if not wanted:

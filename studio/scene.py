@@ -115,8 +115,8 @@ def digest(html: str) -> str:
 
 
 def item_name(job: JobView) -> str:
-    """What a job is about: the name of its first input."""
-    return job.inputs[0].name if job.inputs else job.title
+    """What a job is about: its inputs, or its engine where there are none."""
+    return job.name or job.title
 
 
 def tab_id(title: str) -> str:

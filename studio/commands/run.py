@@ -252,7 +252,7 @@ class _Shown:
 
     def update(self, view: JobView) -> None:
         """A job moved on."""
-        name = output.one_line(view.inputs[0].name)
+        name = output.one_line(view.name)
         if view.finished_state and view.id not in self._ended:
             self._ended.add(view.id)
             if view.state == "done":

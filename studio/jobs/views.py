@@ -114,6 +114,12 @@ class JobView:
         return self.state in ("done", "failed", "cancelled")
 
     @property
+    def name(self) -> str:
+        """Its first input, and how many more there are; "" where there are none."""
+        more = f" and {len(self.inputs) - 1} more" if len(self.inputs) > 1 else ""
+        return f"{self.inputs[0].name}{more}" if self.inputs else ""
+
+    @property
     def primary(self) -> ArtifactView | None:
         """The output to open first."""
         return next((file for file in self.outputs if file.primary), None)

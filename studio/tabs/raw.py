@@ -8,14 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from markupsafe import Markup
+
 from engines.base import Engine
 from studio.inbox import Inbox
+from studio.jobs.views import JobView
 from studio.markup import figures
 from studio.panels.preview import PreviewPanel
 from studio.panels.result import Reading, Row, Verdict, plain_reading
 from studio.picture_facts import picture_facts
 from studio.reader import FileReader, Look
-from studio.scene import Panel
+from studio.scene import Panel, Scene
+from studio.tabs.camera import calibration, settings_table, simulation
 from studio.tabs.generic import MethodTab
 
 _HEADLINE = {"K": "Gain K", "sigma": "Read noise sigma"}
@@ -50,10 +54,18 @@ class RawTab(MethodTab):
         """Chosen files brightened while that is set up."""
         return [PreviewPanel(self.id, inbox, self.look, "live.html")]
 
+    def more(self, job: JobView, scene: Scene) -> Markup:
+        """A calibrated camera's noise at each ISO."""
+        return settings_table(job.measurements)
+
     def read(self, measurements: Mapping[str, tuple[float, str]]) -> Reading:
         """Noise in large numbers, its confidence in a sentence, the rest in a table."""
         if "gain" in measurements:
             return brightening(measurements)
+        if "dark_frames" in measurements:
+            return calibration(measurements)
+        if "seed" in measurements and "K" in measurements:
+            return simulation(measurements)
         if "K" not in measurements:
             return plain_reading(measurements)
         headline = [

@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.base import Job
-from engines.raw.calibrate.frames import Frame
+from engines.raw.calibrate.darks import Dark, Desk
 
 Array = NDArray[np.float64]
 
@@ -23,6 +23,15 @@ _BLOCK = 64  # pixels of one plane
 _BLOCKS = 12  # a side, at most
 _RANGE = (0.02, 0.7)  # of black to white
 _LEAST_SPAN = 1.5  # brightest over darkest mean, for a slope
+
+
+class Flat(Dark, Protocol):
+    """An evenly lit frame."""
+
+    @property
+    def span(self) -> float:
+        """White minus black, DN."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -45,9 +54,9 @@ class Gain:
 
 
 def measure_gain(
-    pairs: Sequence[tuple[Frame, Frame]],
+    pairs: Sequence[tuple[Flat, Flat]],
     dark_variance: float | None,
-    job: Job,
+    job: Desk,
     step: Callable[[str], None],
 ) -> Gain | None:
     """K of one setting; None where the pairs span too little brightness for a slope.
@@ -61,10 +70,10 @@ def measure_gain(
     means: list[Array] = []
     variances: list[Array] = []
     for one, other in pairs:
-        step(f"reading {one.source.name} and {other.source.name}")
-        a = one.source.read(job.workspace).mosaic
+        step(f"reading {one.name} and {other.name}")
+        a = one.mosaic(job.workspace)
         job.check_cancelled()
-        b = other.source.read(job.workspace).mosaic
+        b = other.mosaic(job.workspace)
         for site in range(4):
             job.check_cancelled()
             y, x = divmod(site, 2)

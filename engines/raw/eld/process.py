@@ -26,7 +26,7 @@ from kernels.bayer import unpack
 _MOST = 300.0  # amplification chosen by itself; what the network was trained on ends there
 _BRIGHT, _SHARE = 0.9, 0.995  # where the brightest parts are to lie
 _BLOCK = 16  # packed pixels
-_WORTH = 2.0
+_WORTH = 10.0
 
 
 def process(path: Path, params: EldParams, job: Job, engine: str, version: str) -> Result:
@@ -69,8 +69,8 @@ def process(path: Path, params: EldParams, job: Job, engine: str, version: str) 
     notes: list[str] = []
     if ratio < _WORTH:
         notes.append(
-            "This picture is hardly too dark; ELD was trained on pictures that are ten times too "
-            "dark and more, and YOND will keep more detail"
+            "This picture is hardly too dark; ELD was trained on pictures that are thirty times "
+            "too dark and more, and YOND will keep more detail"
         )
     made = Export(raw, path, levels, model, engine, version, measurements, 1.0, (), ratio)
     return export(made, params, job, figures=(), notes=notes)

@@ -1,6 +1,6 @@
 """Recipe `eld-small`: ELD's U-Net trained on noise that its model draws.
 
-Clean linear mosaics come from photographs (`engines.raw.unprocess`). Each is made 10 to 300 times
+Clean linear mosaics come from photographs (`engines.raw.unprocess`). Each is made 30 to 300 times
 darker, gets the noise of a camera and a gain drawn from the published laws, rows and rounding
 included, and is amplified again; the network is to give the clean one back, by the absolute error
 in linear light. With `--data PROFILE.json` the noise is that of one calibrated camera at its own
@@ -34,7 +34,7 @@ from engines.training.loop import Batch, Recipe, TrainConfig
 from engines.training.photos import DATA, Photo, photos, sharp_places
 
 _HELD_OUT = ("wallpapers-Path", "Lichen-Branches", "Bridge_by", "wallpapers-Grey")
-_RATIOS = (10.0, 300.0)
+_RATIOS = (30.0, 300.0)
 _BLACK, _SPAN = 800.0, 16383.0 - 800.0  # as the published laws were used
 _ROOM = 0.05  # of white that a level may lie below black before it is cut
 
@@ -53,7 +53,7 @@ class EldRecipe(Recipe):
         self.batch = batch
         self.patch = patch
         self.config = TrainConfig(
-            rate=1e-3, muon=0.01, final_rate=0.02, average=0.998, clip=1.0, half=True,
+            rate=1e-3, muon=0.008, final_rate=0.02, average=0.998, clip=1.0, half=True,
             validate_every=240.0,
         )  # fmt: skip
         self.profile: CameraProfile | None = None
@@ -106,7 +106,7 @@ class EldRecipe(Recipe):
         mosaics = [self._held_crop(photo, side, random) for photo in self._held for _ in (0, 1)]
         figures: dict[str, float] = {}
         rows: list[NDArray[np.uint8]] = []
-        for ratio in (20.0, 100.0, 300.0):
+        for ratio in (50.0, 100.0, 300.0):
             before = after = 0.0
             for number, mosaic in enumerate(mosaics):
                 noisy, clean = self._example(mosaic, random, ratio)

@@ -18,6 +18,7 @@ from scipy.special import ndtr, ndtri
 from engines.base import UserError
 from engines.media.raw_file import RAW_SUFFIXES
 from engines.raw.calibrate.darks import Dark, DarkNoise, measure_darks
+from engines.raw.calibrate.flats import Flat
 from engines.raw.calibrate.frames import Frame, sources, survey
 from engines.raw.calibrate.sorting import sort
 from engines.raw.noise.model import levels, signal_independent
@@ -74,6 +75,7 @@ class Learned:
 class _Made:
     name: str
     black: tuple[float, float, float, float]
+    span: float
     cfa: str
     levels: NDArray[np.uint16]
 
@@ -135,13 +137,13 @@ def made_frames(
     """Dark frames drawn by the ELD model."""
     for number in range(_MADE_FRAMES):
         signal = signal_independent(noise, _MADE, "RGGB", random)
-        yield made_dark(f"made {number}", signal, black, white)
+        yield made_frame(f"made {number}", signal, black, white)
 
 
-def made_dark(name: str, signal: NDArray[np.float32], black: float, white: float) -> Dark:
-    """A dark frame of that signal above black, DN."""
+def made_frame(name: str, signal: NDArray[np.float32], black: float, white: float) -> Flat:
+    """A frame of that signal above black, DN, RGGB."""
     made = levels(signal, np.full((1, 1), black, np.float32), white)
-    return _Made(name, (black, black, black, black), "RGGB", made)
+    return _Made(name, (black, black, black, black), white - black, "RGGB", made)
 
 
 def of_darks(

@@ -22,15 +22,20 @@ Cdf = Callable[[Array], Array]
 _LEAST = 1e-9  # share of a bin
 
 
-def divergences(network: NoiseProxy, setting: Setting) -> dict[str, float]:
-    """Divergence of the measured law from "gauss", "eld" and "pnnp", nats."""
+def divergences(
+    network: NoiseProxy, setting: Setting, fresh: Counts | None = None
+) -> dict[str, float]:
+    """Divergence of what was counted (what was kept out, by default) from the laws of a setting:
+    "gauss", "eld" and "pnnp", nats.
+    """
     dark = setting.dark
-    assert dark.held is not None
+    held = fresh or dark.held
+    assert held is not None
     lam, scale = dark.law.lam or 0.0, dark.law.scale or dark.sigma
     return {
-        "gauss": divergence(dark.held, lambda x: ndtr(x / dark.sigma)),
-        "eld": divergence(dark.held, lambda x: tukey.cdf(x / scale, lam)),
-        "pnnp": divergence(dark.held, proxy_cdf(network, setting.iso)),
+        "gauss": divergence(held, lambda x: ndtr(x / dark.sigma)),
+        "eld": divergence(held, lambda x: tukey.cdf(x / scale, lam)),
+        "pnnp": divergence(held, proxy_cdf(network, setting.iso)),
     }
 
 

@@ -11,7 +11,7 @@ import torch
 from engines.base import UserError
 from engines.raw.noise.profile import CameraProfile, IsoNoise
 from engines.raw.pnnp.arch import NoiseProxy
-from engines.raw.pnnp.data import Learned, made, made_dark, of_darks, of_folder
+from engines.raw.pnnp.data import Learned, made, made_frame, of_darks, of_folder
 from engines.raw.pnnp.judge import divergences
 from engines.raw.pnnp.loss import distribution_loss
 from engines.raw.pnnp.train import PnnpRecipe
@@ -55,7 +55,7 @@ def _strange(seed: int) -> Learned:
             jumps = random.random(signal.shape) < 0.02
             signal[jumps] += random.exponential(4.0 * sigma, int(jumps.sum()))
             signal += random.normal(0.0, 0.1 * sigma, (512, 1))
-            frames.append(made_dark(f"{number}", signal.astype(np.float32), 512.0, 16383.0))
+            frames.append(made_frame(f"{number}", signal.astype(np.float32), 512.0, 16383.0))
         darks[iso] = frames
     return of_darks("Acme", 14, 15871.0, darks)
 
