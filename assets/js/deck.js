@@ -135,7 +135,8 @@
 
     constructor(key, tracks, chosen) {
       super();
-      Object.assign(this, { key, tracks, chosen, playing: false, loop: null, error: "", users: 0 });
+      Object.assign(this, {
+        key, tracks, chosen, playing: false, loop: null, together: null, error: "", users: 0 });
       this.at = 0;
       this.hush = (event) => event.detail !== this && this.pause();
       window.addEventListener("ns-sound", this.hush);
@@ -173,7 +174,7 @@
     get levels() {
       const known = this.tracks.map(({ loudness }) => loudness);
       const pair = known.slice(0, 2).filter((one) => one !== null);
-      if (!Deck.equal || pair.length < 2) return known.map(() => 0);
+      if (!Deck.equal || this.together || pair.length < 2) return known.map(() => 0);
       const level = Math.max(Math.min(...pair), Math.max(...pair) - MOST);
       return known.map((one) => (one === null ? 0 : Math.min(0, level - one)));
     }
@@ -221,8 +222,19 @@
       this.restart();
     }
 
+    // Whether a sound is among those that are heard: one alone, or several together.
+    hears(track) { return this.together ? this.together.has(track) : track === this.chosen; }
+
+    // Hear several sounds at once from now on, first the one that is heard now; or one again.
+    setTogether(on) {
+      this.together = on ? new Set([this.chosen]) : null;
+      this.mix();
+      this.tell();
+    }
+
     choose(track) {
       if (!this.tracks[track]) return;
+      if (this.together && !this.together.delete(track)) this.together.add(track);
       this.chosen = track;
       this.mix();
       if (this.playing) this.transport.tend(track);
@@ -249,7 +261,7 @@
 
     mix() {
       this.gains?.forEach((gain, at) => {
-        const level = at === this.chosen ? 10 ** (this.levels[at] / 20) : 0;
+        const level = this.hears(at) ? 10 ** (this.levels[at] / 20) : 0;
         gain.gain.setTargetAtTime(level, context.currentTime, FADE);
       });
     }

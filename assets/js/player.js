@@ -90,6 +90,7 @@
           ><path class="one" d="M3 1.5v13l11-6.5z"/><path class="two" d="M3 2h3.5v12H3zm6.5 0H13v12H9.5z"/></svg
           ><span>Play</span></button>
         <span class="group tracks" role="group" aria-label="What is heard"></span>
+        <button class="alone" data-together title="The buttons beside add tracks to what is heard, and take them away">Together</button>
         <span class="time" aria-hidden="true"></span>
         <button class="alone spring" data-equal title="The louder one is turned down, so that loudness does not decide">Equal loudness</button>
       </div>
@@ -168,7 +169,7 @@
       Object.assign(this, {
         frame: find(".frame"), play: find(".play"), time: find(".time"), say: find(".say"),
         board: find(".board"), axes: find(".axes"), lanes: find(".lanes"), ruler: find(".ruler"),
-        choices: find(".tracks"), equal: find("[data-equal]"), looping: find("[data-loop]"),
+        choices: find(".tracks"), equal: find("[data-equal]"), together: find("[data-together]"), looping: find("[data-loop]"),
       });
       this.drawn = () => this.draw();
       root.addEventListener("click", (event) => this.press(event));
@@ -260,14 +261,16 @@
       this.say.textContent = deck.error;
       const levels = deck.levels;
       this.tracks.forEach((_, at) => {
-        const chosen = at === deck.chosen;
+        const chosen = deck.hears(at);
         for (const one of [this.lanesOf[at], this.axes.children[at]])
           one.classList.toggle("chosen", chosen);
         this.choices.children[at].setAttribute("aria-pressed", String(chosen));
         this.lanesOf[at].querySelector("small").textContent =
           levels[at] < -0.05 ? `\u2212${(-levels[at]).toFixed(1)} dB` : "";
       });
-      this.equal.setAttribute("aria-pressed", String(window.NoiseStudio.Deck.equal));
+      this.equal.setAttribute("aria-pressed", String(window.NoiseStudio.Deck.equal && !deck.together));
+      this.together.hidden = this.tracks.length < 4;
+      this.together.setAttribute("aria-pressed", String(Boolean(deck.together)));
       this.looping.setAttribute("aria-pressed", String(Boolean(deck.loop)));
       for (const button of this.shadowRoot.querySelectorAll("[data-layout]"))
         button.setAttribute("aria-pressed", String(button.dataset.layout === view.layout));
@@ -379,6 +382,7 @@
       const { track, layout, zoom } = button.dataset;
       if (button === this.play) this.deck.toggle();
       if (track !== undefined) this.choose(Number(track));
+      if (button === this.together) this.deck.setTogether(!this.deck.together);
       if (button === this.equal) this.deck.setEqual(!window.NoiseStudio.Deck.equal);
       if (button === this.looping) this.deck.setLoop(this.deck.loop ? null : [0, this.deck.duration]);
       if (layout) {
@@ -398,15 +402,23 @@
 
     // Back to before, and from there to what was compared with it.
     swap() {
+      if (this.deck.together) this.deck.setTogether(false);
       this.choose(this.deck.chosen === 0 ? this.other || 1 : 0);
     }
 
     hold(on) {
       if (on === Boolean(this.held)) return;
-      if (on) this.held = { track: this.deck.chosen };
-      const back = this.held.track;
-      if (!on) this.held = null;
-      this.deck.choose(on ? 0 : back);
+      if (on) {
+        this.held = { track: this.deck.chosen, together: this.deck.together };
+        this.deck.together = null;
+        return this.deck.choose(0);
+      }
+      const { track, together } = this.held;
+      this.held = null;
+      this.deck.choose(track);
+      this.deck.together = together;
+      this.deck.mix();
+      this.deck.tell();
     }
 
     zoomTo(factor, around = this.deck.position) {
@@ -427,7 +439,7 @@
     scrub(event) {
       if (event.button !== 0 || !this.deck?.ready) return;
       const lane = this.lanesOf.indexOf(event.target.closest(".lane"));
-      if (lane >= 0) this.choose(lane);
+      if (lane >= 0 && !this.deck.hears(lane)) this.choose(lane);
       this.deck.seek(this.timeAt(event.clientX));
       this.track(this.lanes, event, (moved) => this.deck.seek(this.timeAt(moved.clientX)));
     }

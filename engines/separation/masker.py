@@ -23,7 +23,6 @@ from engines.sound.progress import Meter
 
 CHUNK = 256  # frames, 4.1 s: what the networks were trained on
 MARGIN, FADE = 32, 64  # frames at each end that are not used; that two chunks share
-_AT_ONCE = 2  # channels that the network is given together, so that a stop is heard soon
 _SILENCE = 1e-4  # -80 dBFS
 
 
@@ -109,7 +108,10 @@ class Masker:
 
     def _masks(self, power: Tensor) -> Tensor:
         """(R, 513, T) -> (S, R, 513, T); nothing is found in silence, nor is it looked at."""
-        found = [self._some(power[row : row + _AT_ONCE]) for row in range(0, len(power), _AT_ONCE)]
+        found: list[Tensor] = []
+        for row in power.split(1):  # one by one, so that a stop is heard soon
+            self._meter.check()
+            found.append(self._some(row))
         return torch.cat(found, dim=1)
 
     def _some(self, power: Tensor) -> Tensor:
@@ -162,4 +164,4 @@ class Grid:
 
     def _times(self, frames: NDArray[np.int64]) -> NDArray[np.float64]:
         times = frames * (self.hop * RATE / HOP / self._rate)
-        return np.clip(times, 0.0, self._total - 1.0)
+        return np.clip(times, 0.0, self._total - 1.0).astype(np.float64)
