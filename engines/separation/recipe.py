@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engines.base import UserError
-from engines.separation.clipsep import Kind
+from engines.separation.clipsep import Kind, Logits
 from engines.separation.loss import mixture, separation_loss
 from engines.separation.model import BINS, HOP, N_FFT
 from engines.separation.query.sentences import SIZE, SentenceEncoder, packaged
@@ -158,14 +158,16 @@ class SeparationRecipe(Recipe):
 
     def validate(self, network: nn.Module, figure: Path) -> dict[str, float]:
         """Gain in SI-SDR in dB on held-out recordings of two and three labelled sounds, asked for
-        by the labels' own names (median, mean, and share of queries that got worse), and how much
-        of a mixture a query takes that names what is not in it; the picture shows mixtures and
-        masks.
+        by the labels' own names (median, mean, and share of queries that got worse); in how many
+        cases a query for what is not there takes less than a tenth of the power; and how often
+        presence is surer of a sound that is there than of one that is not. The picture shows
+        mixtures and masks.
         """
         device = next(network.parameters()).device
         random = np.random.default_rng(11)
         gains: list[float] = []
         taken: list[float] = []
+        sure: list[tuple[float, float]] = []
         rows: list[NDArray[np.uint8]] = []
         while len(gains) < 2 * self.held:
             state = random.bit_generator.state
@@ -174,15 +176,17 @@ class SeparationRecipe(Recipe):
             other = self._one(self._held, random, 1.0, named=True)["queries"]
             if bool(one["unlabelled"]):
                 continue
-            spectra = STFT.forward(one["sources"].to(device))
-            whole = spectra.sum(dim=0)
-            masks = self._masks(network, whole, one["queries"].to(device))
+            whole = STFT.forward(one["sources"].sum(dim=0).to(device))
+            logits = network(whole.abs()[None], one["queries"][None].to(device))
+            masks = self._masks(logits)
             made = STFT.inverse(masks * whole, one["sources"].shape[-1]).cpu()
             gains += _gains(one["sources"], made, ordered=self.kind != "pit")
             if self.kind != "pit":
-                false = self._masks(network, whole, other.to(device))
-                power = (whole.abs().square() * false.square()).sum(dim=(1, 2))
-                taken += (power / whole.abs().square().sum()).tolist()
+                wrong = network(whole.abs()[None], other[None].to(device))
+                power = whole.abs().square()
+                share = (power * self._masks(wrong).square()).sum(dim=(1, 2)) / power.sum()
+                taken += share.tolist()
+                sure += zip(_sure(logits), _sure(wrong), strict=True)
             if len(rows) < 6:
                 rows.append(np.concatenate([_level(whole), *map(_grey, masks)], axis=1))
         cv2.imwrite(str(figure), np.concatenate(rows, axis=0))
@@ -193,12 +197,15 @@ class SeparationRecipe(Recipe):
         }
         if taken:
             figures["absent_below_0_1"] = float(np.mean([share < 0.1 for share in taken]))
+        if sure:
+            right, wrong = np.array(sure).T
+            figures["told_apart"] = float((right[:, None] > wrong[None]).mean())
         return figures
 
-    def _masks(self, network: nn.Module, whole: Tensor, queries: Tensor) -> Tensor:
-        """(513, T), (2, E) -> (2, 513, T)."""
-        logits = network(whole.abs()[None], queries[None])
+    def _masks(self, logits: Logits) -> Tensor:
+        """(2, 513, T) of the first mixture."""
         found = logits.noise if self.kind == "pit" else logits.query
+        assert found is not None
         return unwarp(found[0].sigmoid(), BINS)
 
     def card(self) -> dict[str, Any]:
@@ -241,6 +248,13 @@ def _wordings(library: Labelled, cache: Path) -> tuple[Tensor, dict[str, int]]:
         cache.mkdir(parents=True, exist_ok=True)
         np.save(file, SentenceEncoder(folder).text(texts).numpy(), allow_pickle=False)
     return torch.from_numpy(np.load(file)), {text: row for row, text in enumerate(texts)}
+
+
+def _sure(logits: Logits) -> list[float]:
+    """How sure a network is of each query's sound in the first mixture, as logits; or nothing."""
+    if logits.presence is None:
+        return []
+    return logits.presence[0].quantile(0.9, dim=-1).tolist()
 
 
 def _gains(sources: Tensor, made: Tensor, *, ordered: bool) -> list[float]:

@@ -25,7 +25,7 @@ def small() -> SeparationRecipe:
         "CLIPSep-NIT, small",
         note="Small network trained here on labelled sounds; text queries; works offline",
         kind="nit",
-        settings=_SIZES,
+        settings=_SIZES | {"presence": True},
     )
 
 

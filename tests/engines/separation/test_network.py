@@ -36,11 +36,14 @@ def test_layouts_are_the_authors(kind: Kind, name: str) -> None:
     assert ours == wanted
 
 
-def small(kind: Kind = "nit", words: tuple[str, ...] = ("dog", "rain")) -> SmallSep:
+WORDS = ("dog", "rain")
+
+
+def small(kind: Kind = "nit", words: tuple[str, ...] = WORDS) -> SmallSep:
     torch.manual_seed(3)
     network = SmallSep((8, 16, 24, 32), (1, 1, 1, 1), 4, kind=kind, words=words)
     for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, 0.0, 0.2)
+        torch.nn.init.normal_(parameter, 0.0, 0.1)
     return network.eval()
 
 
@@ -93,6 +96,15 @@ def test_channels_are_separated_on_their_own() -> None:
     both = Separator(network).masks(magnitude, queries)
     one = Separator(network).masks(magnitude[1:], queries)
     assert torch.allclose(both.query[:, 1:], one.query, atol=1e-5)
+
+
+def test_presence_is_said_for_every_frame() -> None:
+    network = SmallSep((8, 16, 24, 32), (1, 1, 1, 1), 4, words=WORDS, presence=True).eval()
+    masks = Separator(network).masks(torch.rand(2, BINS, 37), asked(network, 3))
+    assert masks.presence is not None
+    assert masks.presence.shape == (3, 2, 37)
+    assert ((masks.presence >= 0.0) & (masks.presence <= 1.0)).all()
+    assert Separator(small()).masks(torch.rand(1, BINS, 9), asked(network, 1)).presence is None
 
 
 def test_silence_has_masks_without_a_nan() -> None:
