@@ -18,14 +18,23 @@ _POLITE = re.compile(
     r"[\s,]*\b(?:please|only|alone)[.!]*$",
     re.IGNORECASE,
 )
-_ALL = r"(?:everything|every sound|all|all sounds|all of it|anything|the rest|the whole)"
-_BUT = r"(?:but not|but no|but|except for|except|without|minus|apart from|other than|and not)"
-_REMOVAL = re.compile(
-    rf"^(?:{_ALL}[\s,]+{_BUT}|no|not|without|remove|mute|delete|take out|get rid of|minus)\s+(.+)$",
-    re.IGNORECASE | re.DOTALL,
+# English, and how the languages whose words an encoder here knows say it.
+_ALL = (
+    r"(?:everything|every sound|all|all sounds|all of it|anything|the rest|the whole|"
+    r"alles|tout|todo|tutto|tudo|всё|все)"
 )
+_BUT = (
+    r"(?:but not|but no|but|except for|except|without|minus|apart from|other than|and not|"
+    r"außer|ausser|sauf|menos|excepto|salvo|tranne|exceto|behalve|кроме)"
+)
+_NO = (
+    r"(?:no|not|without|remove|mute|delete|take out|get rid of|minus|"
+    r"ohne|keine?n?|sans|pas de|sin|senza|sem|zonder|geen|без)"
+)
+_REMOVAL = re.compile(rf"^(?:{_ALL}[\s,]+{_BUT}|{_NO})\s+(.+)$", re.IGNORECASE | re.DOTALL)
 _EXCEPTION = re.compile(
-    r"^(.+?)[\s,]+(?:but not|but no|without|except for|except|and no|and not|not|minus)\s+(.+)$",
+    r"^(.+?)[\s,]+(?:but not|but no|without|except for|except|and no|and not|not|minus|"
+    r"ohne|sans|sin|senza|sem|zonder|без)\s+(.+)$",
     re.IGNORECASE | re.DOTALL,
 )
 _ARTICLE = re.compile(r"^(?:the|any|all|all of the)\s+", re.IGNORECASE)

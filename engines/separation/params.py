@@ -64,7 +64,7 @@ class ClipSepParams(Params):
     picture: tuple[str, ...] = option(
         (),
         title="Pictures",
-        description="Paths of pictures of what sounds; for networks that were trained with CLIP",
+        description="Paths of pictures of what is to be heard, one a line; needs CLIP",
         max_length=MOST_QUERIES,
         local=True,
         advanced=True,
@@ -131,8 +131,8 @@ class ClipSepParams(Params):
     )
     encoder: str = option(
         "",
-        title="CLIP folder",
-        description="Folder of CLIP ViT-B/32 that the authors' networks need; empty looks for it",
+        title="Query encoder",
+        description="Folder of CLIP or MiniLM that reads the queries; empty takes what is here",
         max_length=1000,
         local=True,
         advanced=True,

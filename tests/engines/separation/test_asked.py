@@ -51,6 +51,19 @@ def test_a_removal_is_understood(text: str) -> None:
     assert _asked(text, mode="remove") == (("speech",), (), "remove")
 
 
+@pytest.mark.parametrize(
+    ("text", "query"),
+    [
+        ("ohne Schlagzeug", "Schlagzeug"),
+        ("alles außer Regen", "Regen"),
+        ("tout sauf le piano", "le piano"),
+        ("без барабанов", "барабанов"),
+    ],
+)
+def test_a_removal_in_other_languages(text: str, query: str) -> None:
+    assert _asked(text) == ((query,), (), "remove")
+
+
 def test_what_must_not_be_there_beside_what_is_kept() -> None:
     assert _asked("piano", "no drums") == (("piano",), ("drums",), "keep")
     assert _asked("piano without drums") == (("piano",), ("drums",), "keep")
