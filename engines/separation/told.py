@@ -80,9 +80,10 @@ def notes_of(
 def measured(
     shown: Sequence[str], found: Sequence[Found], near: Sequence[Near]
 ) -> dict[str, Measurement]:
-    """Numbers of each sound, named after it: `presence_piano`, `heard_piano`, ..."""
+    """Numbers of each sound, named after it: `found_piano`, `presence_piano`, ..."""
     numbers: dict[str, Measurement] = {}
     for label, one, words in zip(shown, found, near, strict=True):
+        numbers[f"found_{label}"] = Measurement(float(one.there))
         numbers[f"presence_{label}"] = Measurement(100.0 * one.presence, "%")
         numbers[f"share_{label}"] = Measurement(100.0 * one.share, "%")
         numbers[f"heard_{label}"] = Measurement(one.seconds, "s")

@@ -22,14 +22,14 @@ from studio.scene import Scene
 from studio.tabs.generic import MethodTab
 from studio.tabs.speech import clock, sound_facts
 
-_PRESENCE, _SHARE, _HEARD, _LIKENESS = "presence_", "share_", "heard_", "likeness_"
-_OF_SOUNDS = (_PRESENCE, _SHARE, _HEARD, _LIKENESS)
+_FOUND, _PRESENCE, _SHARE, _HEARD, _LIKENESS = _OF_SOUNDS = (
+    "found_", "presence_", "share_", "heard_", "likeness_",
+)  # fmt: skip
 _NAMES = {
     "seconds_of_sound": "length",
     "network_calls": "network calls",
     "real_time_factor": "time taken, by length",
 }
-_FOUND = 10.0  # % of any two seconds; see `engines.separation.activity`
 _KNOWN = 0.45  # cosine; see `engines.separation.query`
 _TIMES = 6  # spans that are named
 
@@ -117,7 +117,7 @@ class SeparationTab(MethodTab):
             for name, value in measurements.items()
             if not name.startswith(_OF_SOUNDS)
         }
-        lost = [row.name for row in headline if row.value < _FOUND]
+        lost = [row.name for row in headline if not _there(measurements, row.name)]
         return Reading("Presence", headline, verdict(lost, len(headline)), plain_reading(rest).rest)
 
     def more(self, job: JobView, scene: Scene) -> Markup:
@@ -126,13 +126,17 @@ class SeparationTab(MethodTab):
         return part("separation.html", sounds=sounds) if sounds else Markup("")
 
 
+def _there(measurements: Mapping[str, tuple[float, str]], label: str) -> bool:
+    return measurements.get(f"{_FOUND}{label}", (0.0, ""))[0] > 0.0
+
+
 def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in PICTURE_SUFFIXES
 
 
 def verdict(lost: Sequence[str], of: int) -> Verdict:
     """What presence means, and what was not found."""
-    meaning = "Presence is the largest share that a sound has of any two seconds."
+    meaning = "Presence tells how clearly a sound is heard where it is heard most."
     if not lost:
         return Verdict(meaning, "sure")
     if len(lost) == of:
@@ -156,7 +160,7 @@ def sounds_of(job: JobView) -> list[Sound]:
         found.append(
             Sound(
                 label,
-                ("yes" if known else "unsure") if presence >= _FOUND else "no",
+                ("yes" if known else "unsure") if _there(job.measurements, label) else "no",
                 f"{figures(round(presence))} %",
                 f"{figures(round(share, 1))} %",
                 f"{figures(round(heard, 1))} s",

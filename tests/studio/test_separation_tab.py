@@ -23,6 +23,7 @@ from studio.tabs.separation import SeparationTab, sounds_of, verdict, when_heard
 from tests.studio.scenes import inbox_of, scene_of
 
 MEASURED = {
+    "found_piano": (1.0, ""), "found_theremin": (0.0, ""),
     "presence_piano": (62.4, "%"), "share_piano": (31.25, "%"), "heard_piano": (4.04, "s"),
     "likeness_piano": (1.0, ""),
     "presence_theremin": (1.26, "%"), "share_theremin": (0.2, "%"), "heard_theremin": (0.0, "s"),
