@@ -17,13 +17,16 @@ _FIRST, _LAST = "#b5651d", "#0d4a55"
 Array = NDArray[np.float64]
 
 
-def draw_noise_figure(path: Path, first: NoiseEstimate, last: NoiseEstimate | None) -> Figure:
+def draw_noise_figure(
+    path: Path, first: NoiseEstimate, last: NoiseEstimate | None, *, told: bool = False
+) -> Figure:
     """Draw the cloud with the line of the first estimate, and of the refined one if there is one.
 
     Args:
         path: PNG to write.
         first: estimate on the noisy picture alone.
         last: refined estimate, or None where only one was made.
+        told: the first one's line was given, by hand or by a profile, and not measured.
     """
     shown = last if last is not None else first
     right, top = _extent(shown)
@@ -33,7 +36,8 @@ def draw_noise_figure(path: Path, first: NoiseEstimate, last: NoiseEstimate | No
         shown.means[order], shown.variances[order], shown.flat[order], strict=True
     ):
         chart.dot(mean, variance, _FLAT if flat > 0.5 else _TEXTURED)
-    lines = [(_LAST if last is None else _FIRST, "measured on the picture", first)]
+    name = "as given" if told else "measured on the picture"
+    lines = [(_LAST if last is None else _FIRST, name, first)]
     if last is not None:
         lines.append((_LAST, "after refinement", last))
     for colour, _, estimate in lines:

@@ -219,7 +219,7 @@ def read_profile(path: Path) -> CameraProfile:
 def laws(iso: Sequence[IsoNoise]) -> dict[str, Law]:
     """Straight lines of the logarithms of the scales over that of K, by least squares.
 
-    A law needs two settings with different K; its scatter needs three.
+    A law needs two settings with different K; its scatter and R² need three.
     """
     found: dict[str, Law] = {}
     for name in ("sigma", "sigma_tl", "sigma_row"):
@@ -250,5 +250,5 @@ def _law(points: Sequence[tuple[float, float]]) -> Law | None:
         a=a,
         b=b,
         s=math.sqrt(left / (count - 2)) if count > 2 else 0.0,
-        r2=1.0 - left / whole if whole > 0.0 else None,
+        r2=1.0 - left / whole if whole > 0.0 and count > 2 else None,
     )

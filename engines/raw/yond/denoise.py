@@ -38,6 +38,7 @@ class Denoised:
         notes: plain sentences for the person.
         rows: deviation of the row noise that was taken off before, DN.
         listed: lit photosites of the camera's profile that were taken out before.
+        told: the noise was given and not measured.
     """
 
     planes: Tensor
@@ -49,6 +50,7 @@ class Denoised:
     notes: tuple[str, ...]
     rows: float = 0.0
     listed: int = 0
+    told: bool = False
 
 
 def denoise(

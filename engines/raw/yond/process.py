@@ -59,8 +59,9 @@ def process(path: Path, params: YondParams, job: Job, engine: str, version: str)
         "megapixels_per_second": Measurement(megapixels / (perf_counter() - begun), "MP/s"),
     }
     figure = draw_noise_figure(
-        job.workspace / "noise.png", found.first, last if found.passes == 2 else None
-    )
+        job.workspace / "noise.png", found.first, last if found.passes == 2 else None,
+        told=found.told,
+    )  # fmt: skip
     scale = facts.white - float(np.mean(facts.black))
     profile = (last.K / scale * left, (last.sigma / scale) ** 2 * left)
     return export(
@@ -96,7 +97,10 @@ def clean_levels(
     left = _variance_left(planes, clean, found)
     # Full-size arrays are given back as soon as they are not needed: files are yet to be written.
     notes = (*known.notes, *found.notes)
-    found = replace(found, planes=torch.empty(0), rows=known.rows, listed=known.hot, notes=notes)
+    found = replace(
+        found, planes=torch.empty(0), rows=known.rows, listed=known.hot, notes=notes,
+        told=known.params.K is not None,
+    )  # fmt: skip
     del planes
     levels = unpack(clean.mul_(span).add_(black), facts.cfa, facts.height, facts.width)
     return levels.numpy(), found, left

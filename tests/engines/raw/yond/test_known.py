@@ -19,6 +19,7 @@ from engines.raw.noise.sensor import SensorNoise
 from engines.raw.yond.engine import YondEngine
 from engines.raw.yond.params import YondParams
 from studio.bench.job import BenchJob
+from tests.engines.media.make_raw import write_dng
 from tests.engines.raw.make_frames import BLACK, SIZE, WHITE, truth, write_frame
 
 
@@ -130,3 +131,17 @@ def test_strong_rows_are_found_and_taken_off(tmp_path: Path) -> None:
         _Job(tmp_path / "weak", _profile(truth(3200))),
     )
     assert weak.measurements["row_noise_removed"].value == 0.0
+
+
+def test_rows_that_the_covered_columns_show_are_taken_off(tmp_path: Path) -> None:
+    random = np.random.default_rng(6)
+    height, width, margin = 256, 512, 100
+    offsets = random.normal(0.0, 8.0, (height, 1))
+    mosaic = BLACK + random.normal(0.0, 12.0, (height, margin + width)) + offsets
+    mosaic[:, margin:] += 40.0
+    levels = np.clip(np.round(mosaic), 0, WHITE).astype(np.uint16)
+    area = (0, margin, height, margin + width)
+    file = write_dng(tmp_path / "a.dng", levels, active=area)
+    result = _run(file, _Job(tmp_path / "job"))
+    assert result.measurements["row_noise_removed"].value == pytest.approx(8.0, rel=0.25)
+    assert any("covered columns" in note for note in result.notes)
