@@ -31,7 +31,7 @@ STFT = Stft(N_FFT, HOP, "hann")
 _ABSENT = 0.15  # share of the queries that name what is not there
 _LOOSE = 0.015  # standard deviation of what is added to a query's numbers
 _LEVELS = (-40.0, -14.0)  # of a mixture, in dB
-_ADAM_MOVES = ("stem", "head", "weigh", "fuse", "noise", "labels", "unnamed")
+_ADAM_MOVES = ("stem", "head", "weigh", "fuse", "there", "noise", "labels", "unnamed")
 
 
 class SeparationRecipe(Recipe):
