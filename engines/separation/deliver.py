@@ -31,6 +31,7 @@ from engines.sound.survey import Survey
 from engines.sound.tracks import TrackFile
 
 _EXACT = SoundFormat("WAV", "PCM_24")
+_THUMBNAIL = "thumbnail.jpg"
 _SPANS = 200  # intervals of a track that are drawn
 
 
@@ -99,6 +100,11 @@ class Delivery:
         trace: TracebackType | None,
     ) -> None:
         self._stack.__exit__(kind, error, trace)
+        if kind is not None:  # also what was finished when a stop came
+            workspace = self._job.workspace
+            done = [*workspace.glob("track-*"), workspace / _THUMBNAIL]
+            for path in [*done, *(file.path for file in self._files)]:
+                path.unlink(missing_ok=True)
 
     def add(self, piece: Piece) -> None:
         """Take the next samples."""
@@ -120,6 +126,7 @@ class Delivery:
         """Close every file; progress from 90 to 100. `found` is of the first so many tracks."""
         for writer in (*self._files, self._beside):
             if writer is not None:
+                self._job.check_cancelled()
                 writer.close()
         notes = self._notes()
         outputs = self._outputs(notes)
@@ -129,8 +136,11 @@ class Delivery:
         spans: list[Sequence[Interval]] = [*merged(found, _SPANS)]
         spans += [()] * (len(parts) - len(spans))
         primary = parts[-1] if self._mode == "remove" else parts[0]
-        thumbnail = primary.thumbnail(self._job.workspace / "thumbnail.jpg", top, before)
-        made = [part.finish(top, before, span) for part, span in zip(parts, spans, strict=True)]
+        thumbnail = primary.thumbnail(self._job.workspace / _THUMBNAIL, top, before)
+        made: list[Track] = []
+        for track, span in zip(parts, spans, strict=True):
+            self._job.check_cancelled()
+            made.append(track.finish(top, before, span))
         whole = before.finish(top)
         if self._mode == "remove":  # what is wanted stands beside what it is compared with
             made = [made[-1], *made[:-1]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-_LONGEST = 60  # bytes of a query in a file's name
+_LONGEST = 40  # bytes of a query in a file's name, which has others around it
 _SHOWN = 28  # characters of a query on a button
 # No sound, letter, digit or mark: on Windows some of these are not allowed, and the others hide.
 _KEPT = ("L", "M", "N")

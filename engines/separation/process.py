@@ -64,7 +64,11 @@ def process(
         "engine": engine,
         "engine_version": version,
         "weights": {loaded.file.id: loaded.file.sha256},
-        "params": {**params.model_dump(mode="json"), "picture": [p.name for p in pictures]},
+        "params": {
+            **params.model_dump(mode="json"),
+            "picture": [picture.name for picture in pictures],
+            "encoder": Path(params.encoder).name,  # a path is nobody's business
+        },
         "input_sha256": sha256_of(path),
     }
     job.check_cancelled()

@@ -275,6 +275,9 @@ def test_names_of_any_kind(tmp_path: Path) -> None:
     assert found[2] == "a.كلب ينبح.wav"
     assert all(len(name.encode()) < 255 and "/" not in name for name in found)
     assert len({name.casefold() for name in found}) == 7
+    long = write(tmp_path / f"{'y' * 200}.wav", low + high, 16_000)
+    for result in (run(long, query=("x" * 2000, "y")), run(long, query=("é" * 99,), mode="remove")):
+        assert all(len(name.encode()) < 245 for name in names(result))
     with pytest.raises(UserError, match="2001 characters"):
         run(source, query=("x" * 2001,))
     for nothing in ((), ("",), ("  \n ",)):
