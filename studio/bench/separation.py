@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from engines.base import UserError
+from engines.separation.activity import FOUND, FOUND_SURE
 from engines.separation.metrics import BssEval, si_sdr
 from studio.bench.stems import classic, sets, trained
 from studio.bench.stems.classic import Separate
@@ -119,22 +120,32 @@ def judged(mixtures: Sequence[Mixture], found: dict[str, Separate]) -> dict[str,
 
 
 def presences(network: Network, mixtures: Sequence[Mixture]) -> Iterator[dict[str, Any]]:
-    """How much of a mixture queries keep that name what is in it, and what is not."""
+    """How present queries are that name what is in a mixture, and that name what is not.
+
+    By the share of the energy that their masks keep, and by the network's own word where it has
+    one; `told_apart` is how often what is there has the larger number.
+    """
     for group in (TWO, NOISY):
         chosen = [one for one in mixtures if one.group == group]
         there = [
             trained.presence(network, one.mixed, label) for one in chosen for label in one.labels
         ]
         gone = [trained.presence(network, one.mixed, one.absent) for one in chosen]
-        for name, values in (("is there", there), ("is not there", gone)):
-            if values:
+        for by, column, threshold in (("energy", 0, FOUND), ("its own word", 1, FOUND_SURE)):
+            yes, no = (
+                np.array([row[column] for row in rows if row[column] is not None], float)
+                for rows in (there, gone)
+            )
+            if len(yes) and len(no):
                 yield {
                     "set": group,
-                    "system": f"{NIT}, presence of what {name}",
-                    "sounds": len(values),
-                    "presence_median": round(float(np.median(values)), 3),
-                    "presence_p90": round(float(np.quantile(values, 0.9)), 3),
-                    "below_0.1": round(float(np.mean([value < 0.1 for value in values])), 3),
+                    "system": f"{NIT}, presence by {by}",
+                    "sounds": len(yes) + len(no),
+                    "there_median": round(float(np.median(yes)), 3),
+                    "absent_median": round(float(np.median(no)), 3),
+                    "found_of_there": round(float((yes >= threshold).mean()), 3),
+                    "found_of_absent": round(float((no >= threshold).mean()), 3),
+                    "told_apart": round(float((yes[:, None] > no[None]).mean()), 3),
                 }
 
 

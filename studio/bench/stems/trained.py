@@ -11,7 +11,7 @@ from torch import Tensor
 from engines import weights
 from engines.base import UserError
 from engines.separation.masks import shares
-from engines.separation.model import Separator
+from engines.separation.model import Masks, Separator
 from engines.separation.query import QueryEncoder, encoder_for
 from engines.weights import BUNDLED
 from studio.bench.stems.classic import Separate, in_best_order, spectrum, wave
@@ -60,8 +60,16 @@ class Network:
         Raises:
             UserError: the network does not know one of the words.
         """
+        return self.answer(mixed, texts).query[:, 0]
+
+    def answer(self, mixed: Wave, texts: list[str]) -> Masks:
+        """All that the network says to these queries of one channel.
+
+        Raises:
+            UserError: the network does not know one of the words.
+        """
         queries = torch.stack([self.query(text) for text in texts])
-        return self.separator.masks(_modulus(mixed), queries).query[:, 0]
+        return self.separator.masks(_modulus(mixed), queries)
 
     def pair(self, mixed: Wave) -> Tensor:
         """(2, 513, T) masks of a network that takes no query."""
@@ -105,11 +113,20 @@ def unnamed(network: Network) -> Separate:
     return separate
 
 
-def presence(network: Network, mixed: Wave, text: str) -> float:
-    """Share of a mixture's energy that a query's mask keeps."""
+def presence(network: Network, mixed: Wave, text: str) -> tuple[float, float | None]:
+    """How present what a query names is in a mixture.
+
+    Returns:
+        Share of the energy that its mask keeps, and how sure the network is by itself (what all
+        but a tenth of the frames are below), None where it does not say.
+    """
+    masks = network.answer(mixed, [text])
     power = np.square(np.abs(spectrum(mixed)))
-    mask = network.masks(mixed, [text])[0].numpy()
-    return float((power * np.square(mask)).sum() / (power.sum() + 1e-12))
+    kept = np.square(masks.query[0, 0].numpy())
+    share = float((power * kept).sum() / (power.sum() + 1e-12))
+    if masks.presence is None:
+        return share, None
+    return share, float(masks.presence[0, 0].quantile(0.9))
 
 
 def _modulus(mixed: Wave) -> Tensor:
