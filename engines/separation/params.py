@@ -102,7 +102,7 @@ class ClipSepParams(Params):
     format: Form = option(
         "same",
         title="Format",
-        description="Files that are written; same is the input's, where that can be written",
+        description="Files that are written; same is the input's, or FLAC where that is lossy",
         advanced=True,
     )
     depth: Depth = option(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from engines.base import Job, Measurement, Output, Result, UserError
-from engines.media.sound_format import output_format
+from engines.media.sound_format import Depth, SoundFormat, output_format
 from engines.separation.asked import Asked, asked
 from engines.separation.deliver import Delivery
 from engines.separation.masker import Masker
@@ -58,7 +58,7 @@ def process(
     heads = params.noise and separator.heads
     part = Part.of(path, params.start, params.length)
     found = _survey(part, job)
-    form, format_notes = output_format(part.facts, params.format, params.depth)
+    form, format_notes = _format(part, params)
     provenance = {
         "app": "Noise Studio",
         "engine": engine,
@@ -150,6 +150,16 @@ def _queries(
     if what.negative:
         wanted = torch.cat([wanted, encoder.text(what.negative)])
     return wanted, near
+
+
+def _format(part: Part, params: ClipSepParams) -> tuple[SoundFormat, tuple[str, ...]]:
+    """The input's format; FLAC where that is lossy, as what is coded anew no longer adds up."""
+    if params.format != "same" or not part.facts.lossy:
+        return output_format(part.facts, params.format, params.depth)
+    depth: Depth = "16" if params.depth == "same" else params.depth
+    form, notes = output_format(part.facts, "flac", depth)
+    told = "The recording is lossy, so the tracks are written as FLAC: only then do they add up"
+    return form, (told, *notes)
 
 
 def _survey(part: Part, job: Job) -> Survey:

@@ -100,6 +100,16 @@ def test_fewer_bits_than_the_recording_still_add_up(tmp_path: Path) -> None:
     assert float(np.abs(total - read(source)).max()) < 1e-4
 
 
+def test_a_lossy_recording_comes_apart_into_what_adds_up(tmp_path: Path) -> None:
+    low, high = two_tones(3.0, 44_100, 2)
+    source = write(tmp_path / "a.ogg", low + high, 44_100, "VORBIS")
+    result = run(source, query=("low", "high"))
+    assert names(result) == ["a.low.flac", "a.high.flac", "a.remainder.flac"]
+    assert any("written as FLAC" in note for note in result.notes)
+    total = sum(read(output.path).astype(np.float64) for output in result.outputs)
+    assert float(np.abs(total - read(source)).max()) < 1e-4
+
+
 def test_lossy_tracks_say_that_they_do_not_add_up(tmp_path: Path) -> None:
     low, high = two_tones(1.5, 44_100)
     source = write(tmp_path / "a.wav", low + high, 44_100)
