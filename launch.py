@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -330,7 +330,7 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
-def _pip(command: Sequence[str], places: dict[str, str]) -> int:
+def _pip(command: Sequence[str], places: Mapping[str, str]) -> int:
     """Run pip with its temporary files in `places`; returns its exit code."""
     return subprocess.run(
         command,
