@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -152,7 +152,7 @@ class Environment:
         # torch unpacks to gigabytes, more than a /tmp in memory may hold.
         temporary = self.folder / "temporary"
         temporary.mkdir(exist_ok=True)
-        places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
+        places: dict[str, str] = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
         try:
             # Standard output belongs to the command that follows: it may be a JSON document.
             failed = any(_pip(command, places) for command in commands)
@@ -330,7 +330,7 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
-def _pip(command: Sequence[str], places: Mapping[str, str]) -> int:
+def _pip(command: Sequence[str], places: dict[str, str]) -> int:
     """Run pip with its temporary files in `places`; returns its exit code."""
     return subprocess.run(
         command,
