@@ -245,8 +245,10 @@ def _files(result: Result, job: TaskJob) -> list[FileFacts]:
         # JSON has no infinity, which is the loudness of silence.
         loudness = track.loudness if math.isfinite(track.loudness) else None
         add("track", "audio", track.label, track.sound, loudness=loudness)
-        seen = {"marks": list(track.marks), "spans": list(track.spans)}
-        add("spectrogram", "image", track.label, track.spectrogram, **seen)
+        add(
+            "spectrogram", "image", track.label, track.spectrogram,
+            marks=list(track.marks), spans=list(track.spans),
+        )  # fmt: skip
     if result.thumbnail is not None:
         add("thumbnail", "image", "", result.thumbnail)
     return found

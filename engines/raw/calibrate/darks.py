@@ -30,7 +30,10 @@ Array = NDArray[np.float64]
 _ROUNDING = 1.0 / 12.0
 _FINE = 1.0  # DN; less noise than this does not make rounding an independent noise
 _HOT = 6.0  # deviations of the mean frame
-_HOT_EACH = 3.0  # noises that a hot photosite lies above in every frame
+# Noises that a hot photosite lies above in every frame, by how many there are: tails are heavy,
+# and of 24 million photosites none may do so by chance.
+_HOT_EACH = {2: 6.0, 3: 4.5}
+_HOT_OF_MORE = 3.5
 _STRIP = 256
 _REACH = 25.0  # noises that are counted one by one
 _PIXELS = 48_000_000  # of one setting that are counted for the shape
@@ -293,7 +296,7 @@ def _hot(mean: Floats, least: Floats, sigma: float, count: int) -> NDArray[np.in
     spread = float(np.median(np.abs(mean - np.median(mean)))) / 0.6745
     outside = mean > _HOT * max(spread, sigma / math.sqrt(count), 0.3)
     if count > 1:
-        outside &= least > _HOT_EACH * sigma
+        outside &= least > _HOT_EACH.get(count, _HOT_OF_MORE) * sigma
     else:
         outside &= mean > 2.0 * _HOT * sigma
     places = np.argwhere(outside)

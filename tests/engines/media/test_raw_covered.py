@@ -1,4 +1,4 @@
-"""Covered columns of a sensor: found where a file holds them, and left alone where light reaches."""
+"""Covered columns of a sensor: found where a file holds them, left alone where light reaches."""
 
 from __future__ import annotations
 

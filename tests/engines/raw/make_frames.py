@@ -56,7 +56,7 @@ def write_frame(
     if clean is not None:
         surface = clean
     signal = expose(surface.astype(np.float32), noise, CFA, random) + np.float32(pattern)
-    mosaic = levels(signal, np.float32(BLACK), WHITE)
+    mosaic = levels(signal, np.full((1, 1), BLACK, np.float32), WHITE)
     ratio = Fraction(exposure).limit_denominator(100_000)
     tags = [
         (34855, 3, 1, round(iso), True),
