@@ -15,8 +15,8 @@
   const kept = new Map(); // tab -> what is looked at
   const follow = window.NoiseStudio.follow;
   window.NoiseStudio.follow = (tab, engine, values) => {
+    settings.set(tab, { engine, values }); // first: the other tells everybody
     follow(tab, engine, values);
-    settings.set(tab, { engine, values });
   };
 
   const STYLE = `
