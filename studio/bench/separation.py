@@ -5,7 +5,7 @@ a sound that has no label, and a sound of a label that was never trained beside 
 recordings are of packages and of a sound font that no recipe reads, at -5..5 dB. SDR, SIR and SAR
 are BSS Eval's with one window, references the wanted sound and all the rest. "oracle" tells a
 system which of its parts is which. Presence is the share of a mixture's energy that the mask of a
-query keeps. Time and memory are those of a worker process on a stereo file of 48 kHz.
+query keeps. Time and memory are those of the engine on a stereo file of 48 kHz, alone in a process.
 
 STUDIO_BENCH_EVERY takes every so-many-th mixture alone, for a quick look; STUDIO_BENCH_RUNS names
 the folder of training runs where weights that do not ship are looked for.
@@ -15,15 +15,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
+import soundfile
 
+from engines import registry
 from engines.base import UserError
 from engines.separation.activity import FOUND, FOUND_SURE
 from engines.separation.metrics import BssEval, si_sdr
+from studio.bench.job import BenchJob
+from studio.bench.speech_long import write_stereo
 from studio.bench.stems import classic, sets, trained
 from studio.bench.stems.classic import Separate
 from studio.bench.stems.sets import NOISY, TWO, Mixture
@@ -31,11 +38,11 @@ from studio.bench.stems.table import Score, Scores, rows, struck
 from studio.bench.stems.trained import Network
 from studio.commands import output
 from studio.config import Settings
+from studio.jobs.peak import forget_peak, peak_mb
 
 TITLE = "Sounds asked for by name"
 MIXTURE, NIT, HPSS = "mixture", "CLIPSep-NIT", "harmonic-percussive (oracle)"
 _MINUTES = (1.0, 10.0)
-_ENGINE = "separation.clipsep"
 
 
 def run() -> list[dict[str, Any]]:
@@ -150,31 +157,38 @@ def presences(network: Network, mixtures: Sequence[Mixture]) -> Iterator[dict[st
 
 
 def costs(mixtures: Sequence[Mixture], minutes: Sequence[float]) -> Iterator[dict[str, Any]]:
-    """One row a length, two queries, processed as a job with the engine's defaults."""
-    from studio.bench.speech_long import write_stereo
-    from studio.jobs.service import LOCAL, Studio
-
+    """One row a length: two queries on a stereo file of 48 kHz, each in a process of its own."""
     sound = np.concatenate([one.mixed for one in mixtures[:40]])
     with TemporaryDirectory() as folder:
-        home = Path(folder)
-        studio = Studio(Settings(home=home / "studio"))
-        studio.start()
-        try:
-            session = studio.new_session(LOCAL)
-            for length in minutes:
-                source = home / f"{length:g}.wav"
-                write_stereo(source, sound, round(length * 60.0 * 48_000))
-                params = {"query": ["piano", "dog barking"]}
-                ids = studio.submit(LOCAL, session.id, _ENGINE, [[source]], params, source="cli")
-                [job] = studio.wait(LOCAL, ids)
-                if job.state != "done" or job.seconds is None:
-                    raise RuntimeError(job.error)
-                yield {
-                    "set": f"48 kHz stereo, {length:g} min",
-                    "system": f"{NIT}, 2 queries",
-                    "rtf": round(job.seconds / (60.0 * length), 4),
-                    "peak_mb": round(job.peak_mb or 0.0),
-                }
-                source.unlink()
-        finally:
-            studio.stop()
+        for length in minutes:
+            source = Path(folder) / f"{length:g}.wav"
+            write_stereo(source, sound, round(length * 60.0 * 48_000))
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                seconds, used, peak = pool.submit(_cost, source).result()
+            yield {
+                "set": f"48 kHz stereo, {length:g} min",
+                "system": f"{NIT}, 2 queries",
+                "rtf": round(seconds / (60.0 * length), 4),
+                "cpu_rtf": round(used / (60.0 * length), 4),
+                "peak_mb": None if peak is None else round(peak),
+            }
+            source.unlink()
+
+
+def _cost(source: Path) -> tuple[float, float, float | None]:
+    """Seconds, processor seconds and peak of memory in MB of a file, after a warm-up."""
+    short = source.with_name("short.wav")
+    wave, rate = soundfile.read(source, frames=4 * 48_000)
+    soundfile.write(short, wave, rate)
+    _separate(short)
+    forget_peak()
+    begun, used = perf_counter(), process_time()
+    _separate(source)
+    return perf_counter() - begun, process_time() - used, peak_mb()
+
+
+def _separate(source: Path) -> None:
+    kind = registry.engine_class("separation.clipsep")
+    params = kind.Params.model_validate({"query": ("piano", "dog barking")})
+    with TemporaryDirectory() as folder:
+        kind().run([source], params, BenchJob(Path(folder)))
