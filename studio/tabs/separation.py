@@ -54,8 +54,8 @@ class SeparationTab(MethodTab):
     familiar = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".mp4", ".mov", ".mkv")
     place = "/home/me/music"
     credit = (
-        "Name piano and birdsong. Birds: SpaceJoe and Wuzzy, CC0; piano: Fluid R3 sound font, Frank "
-        "Wen, MIT."
+        "Name piano and birdsong. Birds: SpaceJoe and Wuzzy, CC0; piano: Fluid R3 sound font, "
+        "Frank Wen, MIT."
     )
     listen = True
     icon = "sound"
