@@ -29,6 +29,7 @@ from engines import registry
 from engines.base import UserError
 from engines.separation.activity import FOUND, FOUND_SURE
 from engines.separation.metrics import BssEval, si_sdr
+from engines.weights import BUNDLED
 from studio.bench.job import BenchJob
 from studio.bench.speech_long import write_stereo
 from studio.bench.stems import classic, sets, trained
@@ -55,7 +56,7 @@ def run() -> list[dict[str, Any]]:
     training = Settings.load().cache / "training"
     runs = Path(os.environ.get("STUDIO_BENCH_RUNS", training))
     mixtures = sets.mixtures(training / "cache", every)
-    shipped = Network("clipsep-small", runs)
+    shipped = Network("clipsep-small", BUNDLED, runs / "clipsep-small")
     table = rows(mixtures, judged(mixtures, systems(shipped, runs)), NIT)
     table += list(presences(shipped, mixtures))
     return [*table, *costs(mixtures, [minutes / every for minutes in _MINUTES])]
@@ -66,7 +67,8 @@ def systems(shipped: Network, runs: Path) -> dict[str, Separate]:
 
     Args:
         shipped: the network that comes with the studio.
-        runs: folder of training runs.
+        runs: folder of training runs; each network is named with its steps, for those that were
+            trained equally long compare with each other alone.
     """
     found: dict[str, Separate] = {
         MIXTURE: classic.mixture,
@@ -75,15 +77,19 @@ def systems(shipped: Network, runs: Path) -> dict[str, Separate]:
         f"{NIT}, all named": trained.all_named(shipped),
     }
     others: dict[str, tuple[str, Callable[[Network], Separate]]] = {
+        NIT: ("clipsep-small", trained.by_name),
         "CLIPSep": ("clipsep-small-plain", trained.by_name),
         "LabelSep": ("labelsep-small", trained.by_name),
         "PIT (oracle)": ("pitsep-small", trained.unnamed),
     }
     for name, (recipe, ask) in others.items():
         try:
-            found[name] = ask(Network(recipe, runs))
+            network = Network(recipe, runs / recipe)
         except UserError as error:
             output.say(f"{name} is left out: {error}")
+            continue
+        if name != NIT or network.steps != shipped.steps:
+            found[f"{name}, {network.steps} steps"] = ask(network)
     return {
         **found,
         "NMF, a part a sound (oracle)": classic.factorised(each=True),

@@ -13,7 +13,6 @@ from engines.base import UserError
 from engines.separation.masks import shares
 from engines.separation.model import Masks, Separator
 from engines.separation.query import QueryEncoder, encoder_for
-from engines.weights import BUNDLED
 from studio.bench.stems.classic import Separate, in_best_order, spectrum, wave
 from studio.bench.stems.paraphrases import paraphrase
 from studio.bench.stems.sets import Mixture, Wave
@@ -22,24 +21,28 @@ _LEVEL = 0.2  # what the engine brings the 99.9th percentile to, see engines.sep
 
 
 class Network:
-    """A network on the CPU with its queries; `recipe` is that which made it.
+    """A network on the CPU with its queries.
+
+    Attributes:
+        separator: the network.
+        steps: of its training.
 
     Args:
-        recipe: name of the recipe and of its file.
-        runs: folder of training runs, looked into where the file is not bundled.
+        recipe: name of the recipe that made it, and of its file.
+        places: folders that are looked into, one after the other.
 
     Raises:
-        UserError: its weights are neither bundled nor among the runs.
+        UserError: its weights are in none of them.
     """
 
-    def __init__(self, recipe: str, runs: Path) -> None:
-        places = (BUNDLED / f"{recipe}.safetensors", runs / recipe / f"{recipe}.safetensors")
-        path = next((place for place in places if place.is_file()), None)
+    def __init__(self, recipe: str, *places: Path) -> None:
+        files = (place / f"{recipe}.safetensors" for place in places)
+        path = next((file for file in files if file.is_file()), None)
         if path is None:
             raise UserError(f"train {recipe} first; its weights are not on this machine")
-        self.separator = Separator.of(
-            weights.load(weights.read_model(path, recipe, "yours"), "cpu")
-        )
+        file = weights.read_model(path, recipe, "yours")
+        self.separator = Separator.of(weights.load(file, "cpu"))
+        self.steps = int(file.card.get("steps", 0))
         self._encoder: QueryEncoder | None = None
         self._known: dict[str, Tensor] = {}
 

@@ -144,23 +144,21 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(0)
         settings = {**sizes, "kind": kind, "words": ["flute", "snare drum"]}
         network = SmallSep(**settings)
-        card = {"network": "separation.clipsep/small", "config": settings, "recipe": name}
+        card = {"network": "separation.clipsep/small", "config": settings, "steps": 500}
         (folder / name).mkdir()
         save_safetensors(folder / name / f"{name}.safetensors", network.state_dict(), card)
     return folder
 
 
-def test_networks_are_asked_as_they_are_used(
-    runs: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr("studio.bench.stems.trained.BUNDLED", tmp_path)
+def test_networks_are_asked_as_they_are_used(runs: Path) -> None:
     one = _mixture()
-    shipped = Network("clipsep-small", runs)
-    for separate in (by_name(shipped), by_name(Network("labelsep-small", runs))):
+    shipped = Network("clipsep-small", runs / "clipsep-small")
+    for separate in (by_name(shipped), by_name(Network("labelsep-small", runs / "labelsep-small"))):
         assert separate(one).shape == (2, 32_768)
     shared = all_named(shipped)(one)
     assert np.abs(shared.sum(axis=0)).max() <= np.abs(one.mixed).max() * 1.05
-    assert unnamed(Network("pitsep-small", runs))(one).shape == (2, 32_768)
+    pair = unnamed(Network("pitsep-small", runs / "pitsep-small"))(one)
+    assert pair.shape == (2, 32_768)
     share, _ = presence(shipped, one.mixed, "cow")
     assert 0.0 <= share <= 1.0
 
@@ -178,12 +176,14 @@ def test_presence_tells_what_is_there_from_what_is_not(monkeypatch: pytest.Monke
 
 
 def test_networks_that_are_not_here_are_named(
-    runs: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("studio.bench.stems.trained.BUNDLED", tmp_path)
-    found = separation.systems(Network("clipsep-small", runs), runs)
-    assert "CLIPSep" not in found
-    assert "LabelSep" in found
+    shipped = Network("clipsep-small", tmp_path, runs / "clipsep-small")
+    assert shipped.steps == 500
+    found = separation.systems(shipped, runs)
+    assert "LabelSep, 500 steps" in found
+    assert not [name for name in found if name.startswith("CLIPSep,")]
+    assert "CLIPSep-NIT, 500 steps" not in found  # it is the one that ships
     assert "train clipsep-small-plain first" in capsys.readouterr().err
     with pytest.raises(UserError, match="not on this machine"):
         Network("clipsep-small", tmp_path)
