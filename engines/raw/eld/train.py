@@ -53,7 +53,7 @@ class EldRecipe(Recipe):
         self.batch = batch
         self.patch = patch
         self.config = TrainConfig(
-            rate=1e-3, muon=0.008, final_rate=0.02, average=0.998, clip=1.0, half=True,
+            rate=1.5e-3, final_rate=0.02, average=0.998, clip=1.0, half=True,
             validate_every=240.0,
         )  # fmt: skip
         self.profile: CameraProfile | None = None
