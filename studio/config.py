@@ -12,7 +12,7 @@ from platformdirs import user_data_path
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-VERSION = "0.4.0"
+VERSION = "0.5.0"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
