@@ -76,14 +76,16 @@ def rows(
 
     Args:
         mixtures: all of them.
-        scores: system -> (mixture, source) -> score; a system may lack some.
+        scores: system -> (mixture, source) -> score; a system has a row where it lacks none.
         detail: whose labels are shown one by one.
     """
     table: list[dict[str, Any]] = []
     for name, members in groups(mixtures).items():
         for system, found in scores.items():
-            known = [found[one] for one in members if one in found]
-            if known and ("label:" not in name or system == detail):
+            if any(one not in found for one in members):
+                continue  # what was judged on a part of a set alone compares with nobody there
+            if "label:" not in name or system == detail:
+                known = [found[one] for one in members]
                 table.append({"set": name, "system": system, "sounds": len(known), **_cells(known)})
     return table
 

@@ -109,6 +109,9 @@ def test_rows_hold_medians_by_set_class_and_label() -> None:
         "si_sdr_gain_mean": 0.0,
         "si_sdr_gain_±": 0.69,
     }
+    # Who was judged on some of a set alone has no row there.
+    some = rows(mixtures, {"some": {(0, 0): _score(1.0), (0, 1): _score(1.0)}}, detail="some")
+    assert not some
     assert struck(mixtures[0])
     assert not struck(mixtures[3])
 
