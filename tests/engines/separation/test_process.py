@@ -189,10 +189,10 @@ def test_binary_masks_and_competition(tmp_path: Path) -> None:
     source = write(tmp_path / "a.wav", low + high, 48_000, "PCM_24")
     result = run(source, query=("low", "half"))
     # Below 2 kHz the masks are 1 and 1/2 and nothing remains, so the shares are 4/5 and 1/5; above
-    # they are 0 and 1/2, with a remainder of 1/2.
+    # they are 0 and 1/2, with a remainder that counts as (1/2)^2.
     shares = [read(output.path) for output in result.outputs]
     assert level(shares[0] - 0.8 * low) < 2e-3
-    assert level(shares[1] - 0.2 * low - 0.5 * high) < 2e-3
+    assert level(shares[1] - 0.2 * low - 0.8 * high) < 2e-3
     result = run(source, query=("low", "half"), mask="binary")
     first = read(result.outputs[0].path)
     assert level(first - low) < 2e-3

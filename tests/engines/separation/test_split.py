@@ -111,13 +111,13 @@ def test_masks_become_shares() -> None:
 def test_presence_is_of_the_fullest_two_seconds() -> None:
     activity = Activity(1)
     masks = torch.zeros(1, 1, 4, 1000)
-    masks[..., 400:500] = 0.5  # 1.6 of 16 s
+    masks[..., 400:500] = 0.8  # 1.6 of 16 s
     for begin in range(0, 1000, 90):
         part = masks[..., begin : begin + 90]
         activity.add(part, torch.ones(1, 4, part.shape[-1]), -torch.ones(1, 1, part.shape[-1]))
     [found] = activity.found(16.0)
-    assert found.presence == pytest.approx(0.25 * 100 / 128, rel=0.02)
-    assert found.share == pytest.approx(0.025)
+    assert found.presence == pytest.approx(0.64 * 100 / 128, rel=0.02)
+    assert found.share == pytest.approx(0.064)
     assert found.there
     [[start, end]] = found.intervals
     assert (start, end) == pytest.approx((6.4, 8.0), abs=STEP)
