@@ -75,6 +75,7 @@ def systems(shipped: Network, runs: Path) -> dict[str, Separate]:
         NIT: trained.by_name(shipped),
         f"{NIT}, other words": trained.by_other_words(shipped),
         f"{NIT}, all named": trained.all_named(shipped),
+        f"{NIT}, plain mask": trained.plainly(shipped),
     }
     others: dict[str, tuple[str, Callable[[Network], Separate]]] = {
         NIT: ("clipsep-small", trained.by_name),

@@ -83,15 +83,20 @@ class Network:
 
 
 def by_name(network: Network) -> Separate:
-    """Each source alone by its label."""
-    return lambda one: _applied(network.masks(one.mixed, [one.labels[n] for n in one.asked]), one)
+    """Each source alone by its label, as somebody asks for one sound in the studio."""
+    return lambda one: _applied(_alone(network, one, [one.labels[n] for n in one.asked]), one)
 
 
 def by_other_words(network: Network) -> Separate:
     """Each source alone by words that no training read."""
     return lambda one: _applied(
-        network.masks(one.mixed, [paraphrase(one.labels[n]) for n in one.asked]), one
+        _alone(network, one, [paraphrase(one.labels[n]) for n in one.asked]), one
     )
+
+
+def plainly(network: Network) -> Separate:
+    """Each source alone by its label, the mask as the network gives it."""
+    return lambda one: _applied(network.masks(one.mixed, [one.labels[n] for n in one.asked]), one)
 
 
 def all_named(network: Network) -> Separate:
@@ -130,6 +135,15 @@ def presence(network: Network, mixed: Wave, text: str) -> tuple[float, float | N
     if masks.presence is None:
         return share, None
     return share, float(masks.presence[0, 0].quantile(0.9))
+
+
+def _alone(network: Network, one: Mixture, texts: list[str]) -> Tensor:
+    """(Q, 513, T) shares of the mixture where each query competes with the rest alone."""
+    masks = network.masks(one.mixed, texts)
+    nothing = masks[:0]
+    return torch.cat(
+        [shares(mask[None], nothing, kind="soft", competition=True)[0] for mask in masks]
+    )
 
 
 def _modulus(mixed: Wave) -> Tensor:
