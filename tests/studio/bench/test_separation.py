@@ -158,7 +158,7 @@ def test_networks_are_asked_as_they_are_used(runs: Path) -> None:
     shipped = Network("clipsep-small", runs / "clipsep-small")
     for separate in (by_name(shipped), by_name(Network("labelsep-small", runs / "labelsep-small"))):
         assert separate(one).shape == (2, 32_768)
-    # What one sound does not take is left: asking alone gives less than the plain mask or more.
+    # A sound that is asked for alone competes with what is left.
     assert not np.allclose(by_name(shipped)(one), plainly(shipped)(one))
     shared = all_named(shipped)(one)
     assert np.abs(shared.sum(axis=0)).max() <= np.abs(one.mixed).max() * 1.05
