@@ -77,6 +77,9 @@ def launch_options(studio: Studio) -> dict[str, Any]:
         "ssr_mode": False,
         "pwa": False,
         "strict_cors": True,
+        # Gradio would give up where the page is not answered within 3 s, as on a busy machine; that
+        # the server answers it has found out before.
+        "_frontend": False,
         "footer_links": [],
         "max_file_size": settings.max_upload_mb * 1024 * 1024,
         "i18n": gr.I18n(en=_WORDS),
