@@ -79,7 +79,7 @@
       :host { --gutter: 34px; }
       .axes > div, .lane { height: 92px; } .one .axes > div, .one .lane { height: 190px; }
       .hint, button kbd, .axes i { display: none; } .axes b { display: inline; }
-      .tracks { order: 1; flex: 1 1 100%; } .tracks button { flex: 1; padding: 4px 6px; }
+      .tracks { order: 1; flex: 1 1 100%; } .tracks button { flex: 1 0 auto; padding: 4px 6px; }
       button { min-height: 36px; } .spring { order: 2; margin-left: 0; }
     }
   `;

@@ -20,7 +20,7 @@ from studio.panels.result import Reading, Row, Verdict, plain_reading
 from studio.reader import FileReader, Look
 from studio.scene import Scene
 from studio.tabs.generic import MethodTab
-from studio.tabs.speech import clock, sound_facts
+from studio.tabs.speech import sound_facts
 
 _FOUND, _PRESENCE, _SHARE, _HEARD, _LIKENESS = _OF_SOUNDS = (
     "found_", "presence_", "share_", "heard_", "likeness_",
@@ -176,7 +176,13 @@ def sounds_of(job: JobView) -> list[Sound]:
 
 
 def when_heard(spans: Sequence[Sequence[float]]) -> str:
-    """The first spans as a player shows times, and how many more there are."""
-    shown = [f"{clock(start) or '0:00'}\N{EN DASH}{clock(end)}" for start, end in spans[:_TIMES]]
+    """The first spans in minutes and seconds, and how many more there are."""
+    shown = [f"{_moment(start)}\N{EN DASH}{_moment(end)}" for start, end in spans[:_TIMES]]
     more = len(spans) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+
+
+def _moment(seconds: float) -> str:
+    """0:06.5, 58:12.0."""
+    minutes, tenths = divmod(round(10 * seconds), 600)
+    return f"{minutes}:{tenths // 10:02}.{tenths % 10}"

@@ -123,7 +123,7 @@ def test_presence_is_said_in_large_numbers_and_what_was_not_found() -> None:
 def test_the_table_of_sounds() -> None:
     piano, theremin = sounds_of(_job())
     assert (piano.found, piano.presence, piano.share) == ("yes", "62 %", "31.2 %")
-    assert (piano.heard, piano.times) == ("4 s", "0:00\N{EN DASH}0:02, 1:01\N{EN DASH}1:02")
+    assert (piano.heard, piano.times) == ("4 s", "0:00.0\N{EN DASH}0:01.5, 1:01.0\N{EN DASH}1:02.5")
     assert (piano.likeness, theremin.likeness) == ("1.00", "0.31 (not learned)")
     assert (theremin.found, theremin.times) == ("no", "")
     html = SeparationTab("Separation", []).more(_job(), cast("Any", None))
@@ -133,4 +133,6 @@ def test_the_table_of_sounds() -> None:
 
 def test_times_are_named_up_to_six() -> None:
     assert when_heard([]) == ""
-    assert when_heard([(n, n + 1.0) for n in range(8)]).endswith("0:05\N{EN DASH}0:06 and 2 more")
+    assert when_heard([(n, n + 1.0) for n in range(8)]).endswith(
+        "0:05.0\N{EN DASH}0:06.0 and 2 more"
+    )
