@@ -26,7 +26,7 @@ Kind = Literal["slider", "number", "switch", "choice", "choices", "text", "lines
 ModelChoices = Callable[[str], Sequence[tuple[str, str]]]
 
 _AUTOMATIC = ("Automatic", "")
-_ACRONYMS = set("dng tiff jpeg png wav flac mp3 m4a raw cpu gpu fp16 bf16 ode sde".split())
+_ACRONYMS = set("dng tiff jpeg png wav flac mp3 m4a raw cpu gpu fp16 bf16 ode sde eld pnnp".split())
 _RADIO_CHOICES = 4
 _SLIDER_STOPS = 200
 _HINT = "Type one, press Enter"
