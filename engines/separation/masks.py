@@ -18,8 +18,9 @@ def shares(
     A sound that must not be there lowers every mask: M (1 - N). Where sounds compete, each takes
     M_i^2 / (sum of all M_j^2 + R^2), the Wiener filter of sources whose moduli were M_i times the
     mixture's; the shares then add up to 1. R is the product of all (1 - M_j) to a power, as masks
-    that were learned hold back: 1.5 for one sound, 2 for several. On held-out mixtures of two
-    sounds that brought 0.5 dB for one query and 1.0 dB for both, on mixtures of three nothing.
+    that were learned hold back: 1.5 for one sound, 2 for several. On fifty mixtures of validation
+    recordings that brought 0.5 dB (mean SDR) for one query of two sounds, 1.0 dB for both, and on
+    mixtures of three -0.05 dB.
 
     Args:
         query: (Q, ...) in 0 to 1.
