@@ -8,7 +8,6 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -17,9 +16,7 @@ from engines.separation.model import HOP, RATE
 
 STEP = 4 * HOP / RATE  # seconds of one step of a timeline, 64 ms
 FOUND = 0.2  # share of the energy from which a sound is said to be there: 82 % of those that are
-FOUND_SURE = 0.5  # and where the network itself says how sure it is, from which surety
 _WINDOW = 32  # steps, 2 s, of which the fullest tells the presence
-_SURE_WINDOW, _SURE_PART = 64, 0.9  # steps, 4.1 s: the surety that all but a tenth are below
 _HEARD = 0.1  # share of a step's power that counts as being heard
 _FAR = 40.0  # dB below the loudest step, where a share is chance
 _BRIDGED, _SHORTEST = 5, 2  # steps: a pause that is none, a sound that is none
@@ -32,8 +29,8 @@ class Found:
     """What is known of one sound.
 
     Attributes:
-        presence: how clearly it is heard where it is heard most, 0 to 1: how sure the network is
-            in the best 4 s, or else the largest share of the energy that it has in any 2 s.
+        presence: how clearly it is heard where it is heard most, 0 to 1: the largest share of the
+            energy that it has in any 2 s.
         share: of the whole recording's energy, 0 to 1.
         intervals: (start, end) in seconds where it is heard.
         there: it was found.
@@ -56,13 +53,13 @@ class Activity:
     def __init__(self, sounds: int) -> None:
         self._steps: list[NDArray[np.float32]] = []
         self._sounds = sounds
-        self._held = torch.zeros(2 * sounds + 1, 0)
+        self._held = torch.zeros(sounds + 1, 0)
 
-    def add(self, masks: Tensor, power: Tensor, sure: Tensor) -> None:
-        """Take frames: masks (Q, R, F, k), the mixture's power (R, F, k), surety (Q, R, k)."""
+    def add(self, masks: Tensor, power: Tensor) -> None:
+        """Take frames: masks (Q, R, F, k) and the mixture's power (R, F, k)."""
         of_each = (masks.square() * power).sum(dim=(1, 2))
-        rows = [of_each, power.sum(dim=(0, 1))[None], sure.amax(dim=1) / OVERLAP]
-        held = torch.cat([self._held, torch.cat(rows)], dim=1)
+        rows = torch.cat([of_each, power.sum(dim=(0, 1))[None]])
+        held = torch.cat([self._held, rows], dim=1)
         whole = held.shape[1] // OVERLAP * OVERLAP
         steps = held[:, :whole].reshape(len(held), -1, OVERLAP).sum(dim=2)
         self._held = held[:, whole:]
@@ -73,28 +70,15 @@ class Activity:
         last = self._held.sum(dim=1, keepdim=True).numpy().astype(np.float32)
         last = last[:, : self._held.shape[1]]  # nothing, where all were whole steps
         steps = np.concatenate([*self._steps, last], axis=1).astype(np.float64)
-        count = self._sounds
-        return [
-            _found(steps[place], steps[count], steps[count + 1 + place], seconds)
-            for place in range(count)
-        ]
+        return [_found(steps[place], steps[-1], seconds) for place in range(self._sounds)]
 
 
-def _found(
-    power: NDArray[np.float64],
-    mixture: NDArray[np.float64],
-    sure: NDArray[np.float64],
-    seconds: float,
-) -> Found:
+def _found(power: NDArray[np.float64], mixture: NDArray[np.float64], seconds: float) -> Found:
     total = float(mixture.sum())
     if total <= 0.0:
         return Found(0.0, 0.0, (), there=False)
     share = float(power.sum()) / total
     audible = mixture > mixture.max() * 10.0 ** (-_FAR / 10.0)
-    if float(sure.min()) >= 0.0:
-        presence = _surest(sure * audible)
-        intervals = _intervals(audible & (sure >= FOUND_SURE), seconds)
-        return Found(presence, share, intervals, there=presence >= FOUND_SURE)
     size = min(_WINDOW, len(mixture))
     ones = np.ones(size)
     around = np.convolve(mixture, ones, mode="valid")
@@ -102,17 +86,6 @@ def _found(
     presence = float((np.convolve(power, ones, mode="valid")[loud] / around[loud]).max())
     intervals = _intervals(audible & (power > _HEARD * mixture), seconds)
     return Found(presence, share, intervals, there=presence >= FOUND)
-
-
-def _surest(sure: NDArray[np.float64]) -> float:
-    """Of the best window: what the surety of a tenth of its steps exceeds."""
-    size = min(_SURE_WINDOW, len(sure))
-    windows = sliding_window_view(sure, size)[:: max(size // 4, 1)]
-    # Some at a time: all windows of hours at once would be copied.
-    return max(
-        float(np.quantile(windows[begin : begin + 512], _SURE_PART, axis=1).max())
-        for begin in range(0, len(windows), 512)
-    )
 
 
 def _intervals(heard: NDArray[np.bool_], seconds: float) -> tuple[Interval, ...]:

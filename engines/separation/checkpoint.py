@@ -96,7 +96,6 @@ def _detect_small(shapes: Shapes) -> dict[str, Any] | None:
         "kind": kind,
         "embedding": asked[1],
         "words": [f"word {number + 1}" for number in range(known[0])],
-        "presence": "there.weight" in shapes,
     }
 
 

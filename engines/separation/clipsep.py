@@ -22,13 +22,11 @@ class Logits(NamedTuple):
     """What a network says before the sigmoid, on logarithmic frequency.
 
     `query` is (B, Q, 256, T), one map a query. `noise` is (B, 2, 256, T), sounds that no query
-    names (NIT), or the two unnamed sources (PIT); None where there are none. `presence` is
-    (B, Q, T / 8), whether a sound is heard at all then; None for networks that do not say.
+    names (NIT), or the two unnamed sources (PIT); None where there are none.
     """
 
     query: Tensor
     noise: Tensor | None
-    presence: Tensor | None = None
 
 
 class CLIPSep(nn.Module):

@@ -18,9 +18,6 @@ from engines.separation.warp import pool
 
 _LAMBDA, _GAMMA = 0.1, 0.25  # of noise-invariant training, as published
 _HEAVIEST = 10.0
-_STEP = 8  # frames of a step in which a sound is heard or not
-_HEARD = 0.02  # of a source's mean power, from which it is
-_PRESENCE = 0.1  # share of presence in the loss
 
 
 class Mixture(NamedTuple):
@@ -31,14 +28,12 @@ class Mixture(NamedTuple):
         clean: (B, 2, 256, T) targets in 0..1 of the first two sources.
         noisy: (B, 2, 256, T) the same, where one of them has the third sound with it.
         weight: (B, 1, 256, T) how much a point counts.
-        heard: (B, 2, T / 8) 1 where a source is heard, else 0.
     """
 
     magnitude: Tensor
     clean: Tensor
     noisy: Tensor
     weight: Tensor
-    heard: Tensor
 
 
 def mixture(spectra: Tensor, host: Tensor) -> Mixture:
@@ -57,23 +52,10 @@ def mixture(spectra: Tensor, host: Tensor) -> Mixture:
     weight = power**0.375
     weight = (weight / weight.mean(dim=(2, 3), keepdim=True)).clamp(max=_HEAVIEST)
     magnitude = moduli[:, 0].sqrt()
-    heard = _heard(spectra[:, :2])
-    return Mixture(magnitude, share[:, :2].clamp(0.0, 1.0), noisy.clamp(0.0, 1.0), weight, heard)
+    return Mixture(magnitude, share[:, :2].clamp(0.0, 1.0), noisy.clamp(0.0, 1.0), weight)
 
 
 def separation_loss(
-    kind: Kind, logits: Logits, mixed: Mixture, absent: Tensor, unlabelled: Tensor
-) -> Tensor:
-    """Scalar loss of the masks and, where the network says it, of presence; see `masks_loss`."""
-    whole = masks_loss(kind, logits, mixed, absent, unlabelled)
-    if logits.presence is None:
-        return whole
-    there = mixed.heard * (~absent)[:, :, None]
-    presence = functional.binary_cross_entropy_with_logits(logits.presence, there)
-    return whole + _PRESENCE * presence
-
-
-def masks_loss(
     kind: Kind, logits: Logits, mixed: Mixture, absent: Tensor, unlabelled: Tensor
 ) -> Tensor:
     """Scalar loss.
@@ -103,13 +85,6 @@ def masks_loss(
     invariant = torch.minimum(*orders)
     crowded = functional.relu(noise.sum(dim=1).mean() - _GAMMA)
     return torch.cat([direct[~alone], invariant]).mean() + _LAMBDA * crowded
-
-
-def _heard(spectra: Tensor) -> Tensor:
-    """(B, 2, 513, T) -> (B, 2, T / 8)."""
-    power = (spectra.real.square() + spectra.imag.square()).sum(dim=2)
-    steps = functional.avg_pool1d(power, _STEP)
-    return (steps > _HEARD * power.mean(dim=-1, keepdim=True) + 1e-9).to(power.dtype)
 
 
 def _entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:

@@ -34,13 +34,10 @@ class Seen:
         masks: (S, R, 513, k): queries in the order given, then the heads of noise where they are
             wanted; R is 1 for linked channels.
         power: (R, 513, k) of the mixture, for telling how much of it each mask takes.
-        sure: (Q, R, k) how sure the network is that each query is heard at all; below 0 where it
-            does not say.
     """
 
     masks: Tensor
     power: Tensor
-    sure: Tensor
 
 
 class Masker:
@@ -99,43 +96,32 @@ class Masker:
         for number, chunk in self._cutter.push(flat, last):
             self._meter.check()
             self._meter.expect(number / self.plan.count, 1 / self.plan.count, self._rows)
-            masks, sure = self._masks(torch.from_numpy(chunk).reshape(self._rows, BINS, -1))
-            length = masks.shape[-1]
-            rows = torch.cat([masks.reshape(-1, length), sure.reshape(-1, length)])
+            masks = self._masks(torch.from_numpy(chunk).reshape(self._rows, BINS, -1))
+            rows = masks.reshape(-1, masks.shape[-1])
             joined = torch.from_numpy(self._joiner.push(number, rows.numpy()))
             count = joined.shape[1]
             if count:
                 power = torch.from_numpy(self._waiting.pop(count)).reshape(self._rows, BINS, count)
-                yield Seen(
-                    joined[: masks.numel() // length].reshape(*masks.shape[:-1], count),
-                    power / float(self._gain) ** 2,
-                    joined[masks.numel() // length :].reshape(*sure.shape[:-1], count),
-                )
+                yield Seen(joined.reshape(*masks.shape[:-1], count), power / float(self._gain) ** 2)
 
-    def _masks(self, power: Tensor) -> tuple[Tensor, Tensor]:
-        """(R, 513, T) -> (S, R, 513, T) masks and (Q, R, T) `Seen.sure`."""
-        found: list[tuple[Tensor, Tensor]] = []
+    def _masks(self, power: Tensor) -> Tensor:
+        """(R, 513, T) -> (S, R, 513, T)."""
+        found: list[Tensor] = []
         for row in power.split(1):  # one by one, so that a stop is heard soon
             self._meter.check()
             found.append(self._of_row(row))
-        masks, sure = zip(*found, strict=True)
-        return torch.cat(masks, dim=1), torch.cat(sure, dim=1)
+        return torch.cat(found, dim=1)
 
-    def _of_row(self, power: Tensor) -> tuple[Tensor, Tensor]:
+    def _of_row(self, power: Tensor) -> Tensor:
         """Nothing is found in silence, nor is it looked at."""
-        queries = len(self._queries)
         floor = (_SILENCE * float(self._gain) * N_FFT / 4) ** 2  # of a sine's highest bin
         if float(power.max()) < floor:
-            masks = torch.zeros(queries + 2 * self._heads, *power.shape)
-            return masks, torch.zeros(queries, 1, power.shape[-1])
+            return torch.zeros(len(self._queries) + 2 * self._heads, *power.shape)
         found = self._separator.masks(power.sqrt(), self._queries)
         self._meter.called()
-        sure = found.presence
-        if sure is None:
-            sure = torch.full((queries, 1, power.shape[-1]), -1.0)
         if not self._heads or found.noise is None:
-            return found.query, sure
-        return torch.cat([found.query, found.noise]), sure
+            return found.query
+        return torch.cat([found.query, found.noise])
 
 
 class Grid:

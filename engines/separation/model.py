@@ -31,13 +31,10 @@ class Masks(NamedTuple):
         query: (Q, C, 513, T), one a query.
         noise: (2, C, 513, T): sounds that no query names, or the two sources of a network that
             takes no query; None where the network has no such heads.
-        presence: (Q, C, T): how sure the network is that the sound of a query is heard at all at
-            that time, whatever its mask; None where the network does not say.
     """
 
     query: Tensor
     noise: Tensor | None
-    presence: Tensor | None = None
 
 
 class Separator:
@@ -112,16 +109,9 @@ class Separator:
         return Masks(
             self._linear(logits.query, frames),
             None if logits.noise is None else self._linear(logits.noise, frames),
-            None if logits.presence is None else _timely(logits.presence, frames),
         )
 
     def _linear(self, logits: Tensor, frames: int) -> Tensor:
         """(C, Q, 256, T') -> (Q, C, 513, frames)."""
         masks = unwarp(logits.float().sigmoid(), BINS)[..., :frames]
         return masks.transpose(0, 1).contiguous().cpu()
-
-
-def _timely(presence: Tensor, frames: int) -> Tensor:
-    """Logits (C, Q, T' / 8) -> (Q, C, frames)."""
-    sure = presence.sigmoid().repeat_interleave(8, dim=-1)[..., :frames]
-    return sure.transpose(0, 1).contiguous().cpu()

@@ -37,7 +37,6 @@ class SmallSep(nn.Module):
         kind: as in `clipsep.CLIPSep`; "label" and "pit" learn their queries.
         embedding: length of a query.
         words: what it was trained on; their embeddings are the buffer `known`.
-        presence: it also says when a sound is heard at all.
     """
 
     known: Tensor  # (words, embedding) float32
@@ -52,7 +51,6 @@ class SmallSep(nn.Module):
         kind: Kind = "nit",
         embedding: int = 384,
         words: Sequence[str] = (),
-        presence: bool = False,
     ) -> None:
         super().__init__()
         self.kind: Kind = kind
@@ -87,7 +85,6 @@ class SmallSep(nn.Module):
         )
         self.weigh = nn.Conv2d(widths[2], channels + 1, 2, padding=1)
         self.fuse = nn.Linear(_STEER, channels + 1)
-        self.there = nn.Linear(2 * widths[2], 1) if presence else None
         if kind == "nit":
             self.noise = nn.ModuleList(nn.Linear(_STEER, channels + 1) for _ in range(2))
         if kind == "label":
@@ -113,9 +110,7 @@ class SmallSep(nn.Module):
         # A number of an embedding is small; here they are about one.
         steer = self.query(queries * self.embedding**0.5)
         fused = self.fuse(functional.silu(steer))[..., None, None]
-        asked = self._ask(coarse, steer)
-        corners = self.weigh(asked).unflatten(0, (batch, -1))
-        weights = _at_corners(corners + fused)
+        weights = _at_corners(self._ask(coarse, steer) + fused)
         count = weights.shape[-2]
         if self.kind == "nit":
             middle = functional.silu(steer.mean(dim=1))
@@ -127,7 +122,7 @@ class SmallSep(nn.Module):
         if self.kind == "pit":
             return Logits(logits[:, :0], logits)
         noise = _whole(weighed[..., count:, :]) if self.kind == "nit" else None
-        return Logits(logits, noise, self._presence(asked, batch))
+        return Logits(logits, noise)
 
     def _hear(self, magnitude: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The maps in cells, (B, 32, T / 8, K + 1, 64), the last of ones; and what the levels from
@@ -157,21 +152,14 @@ class SmallSep(nn.Module):
         return functional.pad(x, (0, 0, 0, 1), value=1.0), coarse
 
     def _ask(self, coarse: Sequence[Tensor], steer: Tensor) -> Tensor:
-        """What the queries find: (B Q, width, 32, T / 8)."""
-        count = steer.shape[1]
+        """Weights (B, Q, K + 1, 33, T / 8 + 1) of the maps at the corners of the cells."""
+        batch, count = steer.shape[:2]
         flat = steer.flatten(0, 1)
         x = self.ask[0](coarse[0].repeat_interleave(count, dim=0), flat)
         for rise, block, skip in zip(self.rise, list(self.ask)[1:], coarse[1:], strict=True):
             x = rise(x) + skip.repeat_interleave(count, dim=0)
             x = block(x, flat)
-        return functional.leaky_relu(x, 0.1)
-
-    def _presence(self, asked: Tensor, batch: int) -> Tensor | None:
-        """(B, Q, T / 8) float32."""
-        if self.there is None:
-            return None
-        rows = torch.cat([asked.mean(dim=2), asked.amax(dim=2)], dim=1)
-        return self.there(rows.transpose(1, 2))[..., 0].unflatten(0, (batch, -1)).float()
+        return self.weigh(functional.leaky_relu(x, 0.1)).unflatten(0, (batch, count))
 
 
 def _at_corners(weights: Tensor) -> Tensor:

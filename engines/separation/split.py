@@ -62,7 +62,7 @@ class Rules:
             seen.masks[end:],
         )
         masks, residual = shares(query, negative, kind=self.kind, competition=self.competition)
-        activity.add(masks, seen.power, seen.sure[: self.wanted])
+        activity.add(masks, seen.power)
         applied = at_strength(masks, residual, self.strength, self.mode)
         if self.noise:
             left = (1.0 - applied.sum(dim=0)).clamp(min=0.0)

@@ -28,7 +28,7 @@ def small() -> SeparationRecipe:
         "CLIPSep-NIT, small",
         note="Small network trained here on labelled sounds; text queries; works offline",
         kind="nit",
-        settings=_SIZES | {"presence": True},
+        settings=_SIZES,
     )
 
 

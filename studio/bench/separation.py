@@ -27,7 +27,7 @@ import soundfile
 
 from engines import registry
 from engines.base import UserError
-from engines.separation.activity import FOUND, FOUND_SURE
+from engines.separation.activity import FOUND
 from engines.separation.metrics import BssEval, si_sdr
 from engines.weights import BUNDLED
 from studio.bench.job import BenchJob
@@ -136,31 +136,27 @@ def judged(mixtures: Sequence[Mixture], found: dict[str, Separate]) -> dict[str,
 def presences(network: Network, mixtures: Sequence[Mixture]) -> Iterator[dict[str, Any]]:
     """How present queries are that name what is in a mixture, and that name what is not.
 
-    By the share of the energy that their masks keep, and by the network's own word where it has
-    one; `told_apart` is how often what is there has the larger number.
+    By the share of the energy that their masks keep; `told_apart` is how often what is there has
+    the larger share.
     """
     for group in (TWO, NOISY):
         chosen = [one for one in mixtures if one.group == group]
         there = [
             trained.presence(network, one.mixed, label) for one in chosen for label in one.labels
         ]
-        gone = [trained.presence(network, one.mixed, one.absent) for one in chosen]
-        for by, column, threshold in (("energy", 0, FOUND), ("its own word", 1, FOUND_SURE)):
-            yes, no = (
-                np.array([row[column] for row in rows if row[column] is not None], float)
-                for rows in (there, gone)
-            )
-            if len(yes) and len(no):
-                yield {
-                    "set": group,
-                    "system": f"{NIT}, presence by {by}",
-                    "sounds": len(yes) + len(no),
-                    "there_median": round(float(np.median(yes)), 3),
-                    "absent_median": round(float(np.median(no)), 3),
-                    "found_of_there": round(float((yes >= threshold).mean()), 3),
-                    "found_of_absent": round(float((no >= threshold).mean()), 3),
-                    "told_apart": round(float((yes[:, None] > no[None]).mean()), 3),
-                }
+        absent = [trained.presence(network, one.mixed, one.absent) for one in chosen]
+        yes, no = np.array(there), np.array(absent)
+        if len(yes) and len(no):
+            yield {
+                "set": group,
+                "system": f"{NIT}, presence",
+                "sounds": len(yes) + len(no),
+                "there_median": round(float(np.median(yes)), 3),
+                "absent_median": round(float(np.median(no)), 3),
+                "found_of_there": round(float((yes >= FOUND).mean()), 3),
+                "found_of_absent": round(float((no >= FOUND).mean()), 3),
+                "told_apart": round(float((yes[:, None] > no[None]).mean()), 3),
+            }
 
 
 def costs(mixtures: Sequence[Mixture], minutes: Sequence[float]) -> Iterator[dict[str, Any]]:

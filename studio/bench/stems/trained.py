@@ -121,20 +121,12 @@ def unnamed(network: Network) -> Separate:
     return separate
 
 
-def presence(network: Network, mixed: Wave, text: str) -> tuple[float, float | None]:
-    """How present what a query names is in a mixture.
-
-    Returns:
-        Share of the energy that its mask keeps, and how sure the network is by itself (what all
-        but a tenth of the frames are below), None where it does not say.
-    """
+def presence(network: Network, mixed: Wave, text: str) -> float:
+    """Share of a mixture's energy that the mask of a query keeps."""
     masks = network.answer(mixed, [text])
     power = np.square(np.abs(spectrum(mixed)))
     kept = np.square(masks.query[0, 0].numpy())
-    share = float((power * kept).sum() / (power.sum() + 1e-12))
-    if masks.presence is None:
-        return share, None
-    return share, float(masks.presence[0, 0].quantile(0.9))
+    return float((power * kept).sum() / (power.sum() + 1e-12))
 
 
 def _alone(network: Network, one: Mixture, texts: list[str]) -> Tensor:

@@ -98,15 +98,6 @@ def test_channels_are_separated_on_their_own() -> None:
     assert torch.allclose(both.query[:, 1:], one.query, atol=1e-5)
 
 
-def test_presence_is_said_for_every_frame() -> None:
-    network = SmallSep((8, 16, 24, 32), (1, 1, 1, 1), 4, words=WORDS, presence=True).eval()
-    masks = Separator(network).masks(torch.rand(2, BINS, 37), asked(network, 3))
-    assert masks.presence is not None
-    assert masks.presence.shape == (3, 2, 37)
-    assert ((masks.presence >= 0.0) & (masks.presence <= 1.0)).all()
-    assert Separator(small()).masks(torch.rand(1, BINS, 9), asked(network, 1)).presence is None
-
-
 def test_silence_has_masks_without_a_nan() -> None:
     for network in (small(), tiny("nit")):
         masks = Separator(network).masks(torch.zeros(1, BINS, 40), asked(network, 1))

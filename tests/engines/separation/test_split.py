@@ -114,7 +114,7 @@ def test_presence_is_of_the_fullest_two_seconds() -> None:
     masks[..., 400:500] = 0.8  # 1.6 of 16 s
     for begin in range(0, 1000, 90):
         part = masks[..., begin : begin + 90]
-        activity.add(part, torch.ones(1, 4, part.shape[-1]), -torch.ones(1, 1, part.shape[-1]))
+        activity.add(part, torch.ones(1, 4, part.shape[-1]))
     [found] = activity.found(16.0)
     assert found.presence == pytest.approx(0.64 * 100 / 128, rel=0.02)
     assert found.share == pytest.approx(0.064)
@@ -122,21 +122,9 @@ def test_presence_is_of_the_fullest_two_seconds() -> None:
     [[start, end]] = found.intervals
     assert (start, end) == pytest.approx((6.4, 8.0), abs=STEP)
     silent = Activity(1)
-    silent.add(torch.ones(1, 1, 4, 10), torch.zeros(1, 4, 10), torch.ones(1, 1, 10))
+    silent.add(torch.ones(1, 1, 4, 10), torch.zeros(1, 4, 10))
     assert not silent.found(0.2)[0].there
     many = Found(1.0, 1.0, tuple((t + 0.0, t + 0.5) for t in range(50)), there=True)
     [drawn] = merged([many], 10)
     assert len(drawn) <= 10
     assert (drawn[0][0], drawn[-1][1]) == (0.0, 49.5)
-
-
-def test_a_network_that_says_how_sure_it_is_is_believed() -> None:
-    for surety, there in ((0.9, True), (0.3, False)):
-        activity = Activity(1)
-        sure = torch.full((1, 1, 4000), 0.02)
-        sure[..., 1000:1100] = surety  # 1.6 of 64 s
-        activity.add(torch.full((1, 1, 4, 4000), 0.5), torch.ones(1, 4, 4000), sure)
-        [found] = activity.found(64.0)
-        assert found.there is there
-        assert found.presence == pytest.approx(surety, abs=0.01)
-        assert [round(start) for start, _ in found.intervals] == ([16] if there else [])

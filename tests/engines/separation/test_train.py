@@ -20,7 +20,7 @@ from engines.training.labelled.labels import Label
 from engines.training.loop import train
 from engines.weights import load, read_model
 
-SIZES = {"widths": [8, 8, 16, 16], "blocks": [1, 1, 1, 1], "channels": 4, "presence": True}
+SIZES = {"widths": [8, 8, 16, 16], "blocks": [1, 1, 1, 1], "channels": 4}
 RATE = 16_000
 
 
@@ -160,18 +160,6 @@ def test_heads_of_noise_may_take_what_has_no_label() -> None:
     other_way = Logits(query, sure(rest.flip(1)))
     assert separation_loss("nit", other_way, mixed, NO, YES) == pytest.approx(
         float(separation_loss("nit", helped, mixed, NO, YES)), rel=1e-5
-    )
-
-
-def test_presence_is_learnt_from_when_a_source_sounds() -> None:
-    sources = parts()
-    sources[:, 0, 3500:] = 0.0
-    mixed = mixture(STFT.forward(sources), torch.tensor([0]))
-    assert mixed.heard.tolist() == [[[1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]]]
-    right = Logits(sure(mixed.clean), None, 20.0 * mixed.heard - 10.0)
-    wrong = Logits(sure(mixed.clean), None, 10.0 - 20.0 * mixed.heard)
-    assert separation_loss("nit", right, mixed, NO, ~YES) < separation_loss(
-        "nit", wrong, mixed, NO, ~YES
     )
 
 
