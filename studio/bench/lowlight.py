@@ -192,9 +192,8 @@ def judge(found: list[Floats], cases: list[Case]) -> dict[str, float]:
         truth = case.truth
         error = float(np.mean((picture.astype(np.float64) - truth) ** 2))
         values["psnr"].append(-10.0 * float(np.log10(error)))
-        values["ssim"].append(
-            float(structural_similarity(picture, truth, channel_axis=2, data_range=1.0))
-        )
+        alike: Any = structural_similarity(picture, truth, channel_axis=2, data_range=1.0)
+        values["ssim"].append(float(alike))
         apart = deltaE_ciede2000(rgb2lab(picture), rgb2lab(truth))
         values["colour"].append(float(apart.mean()))
         values["loe"].append(lightness_order(picture, truth))
@@ -224,13 +223,13 @@ def _fitted_gamma(picture: Floats) -> Floats:
 def _equalised(picture: Floats) -> Floats:
     luma = cv2.cvtColor(_eight(picture), cv2.COLOR_RGB2YCrCb)
     luma[:, :, 0] = cv2.equalizeHist(luma[:, :, 0])
-    return cv2.cvtColor(luma, cv2.COLOR_YCrCb2RGB) / np.float32(255.0)
+    return cv2.cvtColor(luma, cv2.COLOR_YCrCb2RGB).astype(np.float32) / np.float32(255.0)
 
 
 def _clahe(picture: Floats) -> Floats:
     lab = cv2.cvtColor(_eight(picture), cv2.COLOR_RGB2LAB)
     lab[:, :, 0] = cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8)).apply(lab[:, :, 0])
-    return cv2.cvtColor(lab, cv2.COLOR_LAB2RGB) / np.float32(255.0)
+    return cv2.cvtColor(lab, cv2.COLOR_LAB2RGB).astype(np.float32) / np.float32(255.0)
 
 
 def _retinex(picture: Floats) -> Floats:

@@ -89,6 +89,6 @@ def expose(
     return light + dark
 
 
-def levels(signal: Floats, black: Floats, white: float) -> NDArray[np.uint16]:
+def levels(signal: Floats, black: Floats | np.float32, white: float) -> NDArray[np.uint16]:
     """Whole numbers as a file holds them: `signal` in DN above `black`, rounded, then clipped."""
     return np.clip(np.rint(signal + black), 0.0, white).astype(np.uint16)

@@ -99,7 +99,7 @@ def test_sizes_agree(network: NoiserNet) -> None:
     small = _photo(4, 4.0)
     large = small.repeat_interleave(2, 1).repeat_interleave(2, 2)
     look = _look(small, network)
-    other = _look(*[shrunk(large, torch.ones(512, 512, dtype=torch.bool), 256)[0]], network)
+    other = _look(shrunk(large, torch.ones(512, 512, dtype=torch.bool), 256)[0], network)
     assert other.stops == pytest.approx(look.stops, abs=1e-3)
     apart = other.apply(large, 0, 512)[:, ::2, ::2] - look.apply(small, 0, 256)
     assert float(apart.abs().mean()) < 0.01
