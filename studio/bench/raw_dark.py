@@ -64,7 +64,8 @@ def run(weights: str = "eld-small") -> list[dict[str, Any]]:
         said = f"{camera} ISO {iso:.0f}, {ratio:.0f}x" + (
             f", rows x{bands:.0f}" if bands > 1 else ""
         )
-        told = YondParams(K=noise.K, sigma=float(np.hypot(noise.sigma, 12**-0.5)))
+        sigma = np.sqrt(noise.deviation**2 + noise.sigma_row**2 + 1.0 / 12.0)
+        told = YondParams(K=noise.K, sigma=float(sigma))
         for method, found in (
             ("noisy", planes * ratio),
             (

@@ -121,7 +121,8 @@ def prepare(
         where = "covered columns" if covered is not None and _shows(covered) else "profile"
         notes.append(f"Row noise of {rows:.2g} DN was taken off first, as the {where} shows it")
     if known is not None and params.K is None:
-        total = math.sqrt(known.sigma**2 + _ROUNDING)
+        left = 0.0 if rows > 0.0 else known.sigma_row  # the denoiser is to reckon with it
+        total = math.sqrt(known.sigma**2 + left**2 + _ROUNDING)
         params = params.model_copy(update={"K": known.gain, "sigma": total})
     return Prepared(params, rows, hot, tuple(notes))
 
@@ -156,7 +157,7 @@ def _of_profile(named: Named, facts: RawFacts, scale: float) -> Known:
     noise = noise.times(scale / named.profile.span)
     own = not named.shipped  # defects and offsets are one body's
     return Known(
-        noise.K, noise.sigma, noise.sigma_row, noise.bias if own else NO_BIAS,
+        noise.K, noise.deviation, noise.sigma_row, noise.bias if own else NO_BIAS,
         named.profile.hot if own else (),
         f"the camera profile {named.name} at ISO {facts.iso:.0f}",
     )  # fmt: skip
