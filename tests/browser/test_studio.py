@@ -55,16 +55,16 @@ def test_a_real_raw_file_goes_in_and_a_clean_one_comes_out(come: Come, tmp_path:
     seen, place = int(bar.get_attribute("aria-valuenow") or 0), cancel.bounding_box()
     page.wait_for_function(
         f"+document.querySelector('[role=progressbar]')?.ariaValueNow > {seen}"
-        " || document.querySelector('ns-compare')"
+        " || document.querySelector('#ns-result-raw ns-compare')"
     )
     assert cancel.count() == 0 or cancel.bounding_box() == place
     assert "colorchart.dng" in page.locator("#ns-live").inner_text()
 
-    compare = page.locator("ns-compare")
+    compare = page.locator("#ns-result-raw ns-compare")
     expect(compare).to_be_visible()
     page.wait_for_function(
-        "[...document.querySelector('ns-compare').shadowRoot.querySelectorAll('img')]"
-        ".every((one) => one.naturalWidth)"
+        "[...document.querySelector('#ns-result-raw ns-compare')"
+        ".shadowRoot.querySelectorAll('img')].every((one) => one.naturalWidth)"
     )
     visitor.until_idle()
     expect(page.locator("#ns-result-raw .ns-state").first).to_have_text("done")
@@ -113,7 +113,7 @@ def test_before_and_after_are_compared_by_keyboard_at_the_same_place(come: Come)
     visitor.open("raw", session="Compare")
     visitor.send("raw", [SMALL])
     visitor.run("raw")
-    compare = page.locator("ns-compare")
+    compare = page.locator("#ns-result-raw ns-compare")
     expect(compare).to_be_visible()
     visitor.until_idle()
     divider = page.get_by_role("slider", name="Divider between before and after")
@@ -188,7 +188,7 @@ def test_one_bad_file_has_its_sentence_and_the_rest_is_done(come: Come, tmp_path
     expect(page.locator("#ns-result-raw .ns-batch")).to_contain_text("2 of 3 done, 1 failed")
     visitor.until_idle()
     expect(page.locator(".ns-strip button")).to_have_count(3)
-    expect(page.locator("ns-compare")).to_be_visible()
+    expect(page.locator("#ns-result-raw ns-compare")).to_be_visible()
     page.locator(".ns-strip button", has_text="holiday.NEF").click()
     alert = page.locator("#ns-result-raw [role=alert]")
     expect(alert).to_contain_text("holiday.NEF could not be processed.")
@@ -207,7 +207,8 @@ def test_an_engine_has_its_own_tab_made_of_its_parameters(
     visitor = come()
     page = visitor.page
     visitor.open("demo", session="Engine")
-    for label in ("Seconds (s)", "Repeat", "Upper case", "End", "Method"):
+    expect(page.locator("#method-demo").get_by_text("Method", exact=True)).to_be_visible()
+    for label in ("Seconds (s)", "Repeat", "Upper case", "End"):
         expect(page.get_by_text(label, exact=True)).to_be_visible()
     expect(page.get_by_text("Letters to leave out")).to_be_hidden()
     page.locator("#run-demo").click()
