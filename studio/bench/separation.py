@@ -2,7 +2,8 @@
 
 370 mixtures of 4.1 s (`studio.bench.stems.sets`): two and three sounds of trained labels, two and
 a sound that has no label, and a sound of a label that was never trained beside one that was; all
-recordings are of packages and of a sound font that no recipe reads, at -5..5 dB. SDR, SIR and SAR
+recordings are ones that no recipe reads (a few are of packages that give other files to training),
+instruments are of another sound font, at -5..5 dB. SDR, SIR and SAR
 are BSS Eval's with one window, references the wanted sound and all the rest. "oracle" tells a
 system which of its parts is which. Presence is the share of a mixture's energy that the mask of a
 query keeps. Time and memory are those of the engine on a stereo file of 48 kHz, alone in a process.
