@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from engines.separation.clipsep import Kind, Logits
 from engines.separation.warp import ROWS, pool
+from engines.sound.layers import Attention, StandardConv
 
 _MERGE = 2  # neighbouring rows and frames that share a position
 _CELL = 8  # rows and frames of a pixel of the third level
@@ -73,7 +74,7 @@ class SmallSep(nn.Module):
                 self.up.append(nn.ConvTranspose2d(width, widths[level - 1], 2, stride=2))
                 self.decode.append(_Block(widths[level - 1], steered=False))
             self.encode.append(nn.ModuleList(_Block(width, steered=False) for _ in range(count)))
-        self.middle = _Attention(widths[-1])
+        self.middle = Attention(widths[-1])
         self.head = nn.Conv2d(widths[0], channels * _MERGE**2, 3, padding=1)
         self.query = nn.Sequential(
             nn.Linear(embedding, 2 * _STEER), nn.SiLU(), nn.Linear(2 * _STEER, _STEER)
@@ -197,8 +198,8 @@ class _Block(nn.Module):
 
     def __init__(self, width: int, *, steered: bool) -> None:
         super().__init__()
-        self.first = _Conv(width)
-        self.second = _Conv(width)
+        self.first = StandardConv(width)
+        self.second = StandardConv(width)
         self.steady = nn.Conv2d(width, width, 1)
         nn.init.zeros_(self.steady.weight)
         if steered:
@@ -213,37 +214,3 @@ class _Block(nn.Module):
             scale, bias = self.steer(steer)[:, :, None, None].chunk(2, dim=1)
             inner, shift = inner * (1.0 + scale), shift + bias
         return x + self.second(functional.leaky_relu(inner + shift, 0.1))
-
-
-class _Conv(nn.Conv2d):
-    """3x3 convolution with standardised weights (Brock et al. 2021), each output with its gain."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__(width, width, 3, padding=1)
-        self.gain = nn.Parameter(torch.ones(width, 1, 1, 1))
-
-    def forward(self, input: Tensor) -> Tensor:
-        variance, mean = torch.var_mean(self.weight, dim=(1, 2, 3), keepdim=True)
-        size = self.weight[0].numel()
-        standard = (self.weight - mean) * torch.rsqrt(variance * size + 1e-6)
-        return self._conv_forward(input, standard * (1.5 * self.gain), self.bias)
-
-
-class _Attention(nn.Module):
-    """Self-attention over all positions of the coarsest level, four heads."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.project = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        nn.init.zeros_(self.out.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        batch, width, rows, frames = x.shape
-        tokens = x.permute(0, 2, 3, 1).reshape(batch, rows * frames, width)
-        parts = self.project(self.norm(tokens)).reshape(batch, rows * frames, 3, 4, width // 4)
-        query, key, value = parts.permute(2, 0, 3, 1, 4)
-        mixed = functional.scaled_dot_product_attention(query, key, value)
-        mixed = self.out(mixed.transpose(1, 2).reshape(batch, rows * frames, width))
-        return x + mixed.reshape(batch, rows, frames, width).permute(0, 3, 1, 2)

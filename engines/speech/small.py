@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from engines.sound.layers import Attention, StandardConv
 from engines.speech.sde import SBVE
 from kernels.stft import Stft
 
@@ -72,7 +73,7 @@ class SmallUnet(nn.Module):
                 self.up.append(nn.ConvTranspose2d(width, widths[level - 1], 2, stride=2))
                 self.decode.append(_Block(widths[level - 1]))
             self.encode.append(nn.ModuleList(_Block(width) for _ in range(count)))
-        self.middle = nn.ModuleList([_Attention(widths[-1]), _Block(widths[-1])])
+        self.middle = nn.ModuleList([Attention(widths[-1]), _Block(widths[-1])])
         self.head = nn.Conv2d(first, outputs * _MERGE, 3, padding=1)
 
     def forward(self, maps: Tensor, condition: Tensor) -> Tensor:
@@ -90,8 +91,8 @@ class SmallUnet(nn.Module):
                 x = self.down[level - 1](x)
             for block in cast("nn.ModuleList", blocks):
                 x = block(x, steer)
-        for block in self.middle:
-            x = block(x, steer)
+        attention, block = self.middle
+        x = block(attention(x), steer)
         for level in range(len(skips) - 1, -1, -1):
             x = self.up[level](x) + skips[level]
             x = self.decode[level](x, steer)
@@ -211,8 +212,8 @@ class _Block(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.first = _Conv(width)
-        self.second = _Conv(width)
+        self.first = StandardConv(width)
+        self.second = StandardConv(width)
         self.steady = nn.Conv2d(width, width, 1)
         self.steer = nn.Linear(64, 2 * width)
         nn.init.zeros_(self.second.gain)
@@ -225,44 +226,6 @@ class _Block(nn.Module):
         steady = self.steady(inner.mean(dim=2, keepdim=True))
         inner = inner * (1.0 + scale) + (shift + steady)
         return x + self.second(functional.leaky_relu(inner, 0.1))
-
-
-class _Conv(nn.Conv2d):
-    """3x3 convolution with standardised weights (Brock et al. 2021), each output with its gain.
-
-    It trains as steadily as with normalised activations, and these cost a pass over memory.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__(width, width, 3, padding=1)
-        self.gain = nn.Parameter(torch.ones(width, 1, 1, 1))
-
-    def forward(self, input: Tensor) -> Tensor:
-        variance, mean = torch.var_mean(self.weight, dim=(1, 2, 3), keepdim=True)
-        size = self.weight[0].numel()
-        standard = (self.weight - mean) * torch.rsqrt(variance * size + 1e-6)
-        return self._conv_forward(input, standard * (1.5 * self.gain), self.bias)
-
-
-class _Attention(nn.Module):
-    """Self-attention over all positions of the coarsest level, four heads."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.project = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        _silence(self.out)
-
-    def forward(self, x: Tensor, steer: Tensor) -> Tensor:
-        del steer
-        batch, width, frames, bins = x.shape
-        tokens = x.permute(0, 2, 3, 1).reshape(batch, frames * bins, width)
-        parts = self.project(self.norm(tokens)).reshape(batch, frames * bins, 3, 4, width // 4)
-        query, key, value = parts.permute(2, 0, 3, 1, 4)
-        mixed = functional.scaled_dot_product_attention(query, key, value)
-        mixed = self.out(mixed.transpose(1, 2).reshape(batch, frames * bins, width))
-        return x + mixed.reshape(batch, frames, bins, width).permute(0, 3, 1, 2)
 
 
 def stem_inputs(features: int) -> int:
