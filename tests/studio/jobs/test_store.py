@@ -387,9 +387,13 @@ def test_processes_queue_and_claim_at_once_and_each_job_is_done_once(
     processes += [context.Process(target=_claim_some, args=(file, said)) for _ in range(CLAIMERS)]
     for process in processes:
         process.start()
-    claimed: list[str] = [one for _ in range(CLAIMERS) for one in said.get(timeout=90)]
-    for process in processes:
-        process.join()
+    try:
+        claimed: list[str] = [one for _ in range(CLAIMERS) for one in said.get(timeout=90)]
+        for process in processes:
+            process.join(timeout=10)
+    finally:  # where one of them failed, the others would look for its job for ever
+        for process in processes:
+            process.kill()
     assert [process.exitcode for process in processes] == [0] * len(processes)
     assert Counter(claimed).most_common(1)[0][1] == 1
     assert sorted(claimed) == sorted(
