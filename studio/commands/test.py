@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -23,9 +26,15 @@ def test(arguments: Sequence[str]) -> int:
     if find_spec("pytest") is None:
         output.say("The tests need pytest and more; python launch.py test installs them")
         return 2
-    try:
-        return subprocess.run(  # noqa: S603 - pytest, as the person asked
-            [sys.executable, "-m", "pytest", *arguments], cwd=ROOT, check=False
-        ).returncode
-    except KeyboardInterrupt:
-        return 130
+    alone = os.name == "posix" and not sys.stdin.isatty()  # a debugger wants the terminal
+    with subprocess.Popen(  # noqa: S603 - pytest, as the person asked
+        [sys.executable, "-m", "pytest", *arguments], cwd=ROOT, start_new_session=alone
+    ) as running:
+        try:
+            return running.wait()
+        except KeyboardInterrupt:
+            return 130
+        finally:
+            if alone:  # processes that a test left behind hold the output, and who reads it waits
+                with suppress(ProcessLookupError):
+                    os.killpg(running.pid, signal.SIGKILL)
