@@ -23,6 +23,7 @@ _COMMANDS = {  # command -> module:function, which takes the arguments and retur
     "jobs": "studio.commands.history:jobs",
     "sessions": "studio.commands.history:sessions",
     "clean": "studio.commands.history:clean",
+    "models": "studio.commands.models:show",
     "models list": "studio.commands.models:show",
     "models pull": "studio.commands.models:pull",
     "models add": "studio.commands.models:add",
@@ -31,6 +32,8 @@ _COMMANDS = {  # command -> module:function, which takes the arguments and retur
     "models verify": "studio.commands.models:verify",
     "train": "studio.commands.train:train",
     "bench": "studio.commands.bench:bench",
+    "docs tables": "studio.commands.docs:write_tables",
+    "docs pictures": "studio.commands.docs:take_pictures",
 }
 
 
@@ -76,7 +79,8 @@ def _perform(args: argparse.Namespace) -> int:
 def _command(args: argparse.Namespace) -> str:
     if args.command is None:
         return "serve"
-    return f"models {args.verb or 'list'}" if args.command == "models" else args.command
+    verb = getattr(args, "verb", "")
+    return " ".join(filter(None, (args.command, verb)))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -134,6 +138,10 @@ def parser() -> argparse.ArgumentParser:
         "clean", help="say what takes space, and free what can be made again"
     )
     _json_option(clean)
+    docs = commands.add_parser("docs", help="bring tables and pictures of the documents up to date")
+    docs_verbs = docs.add_subparsers(dest="verb", metavar="VERB", title="verbs", required=True)
+    docs_verbs.add_parser("tables", help="fill README.md and docs/ from docs/figures/")
+    docs_verbs.add_parser("pictures", help="take docs/*.png from a studio; needs Chromium")
     commands.add_parser("test", help="run the tests; arguments go to pytest", add_help=False)
     return top
 

@@ -6,6 +6,7 @@ import argparse
 import os
 import platform
 import sys
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
@@ -13,6 +14,8 @@ from engines.base import UserError
 from studio.bench import BENCHES, load_bench
 from studio.commands import output
 from studio.config import VERSION
+
+SETTINGS = "STUDIO_BENCH_"  # environment that makes a bench shorter, or tells it where things are
 
 
 def bench(args: argparse.Namespace) -> int:
@@ -35,9 +38,14 @@ def bench(args: argparse.Namespace) -> int:
             f"This bench needs {package}; install it: {sys.executable} -m pip install {package}"
         ) from error
     if args.json:
-        output.document(
-            args, {"bench": args.name, "version": VERSION, "machine": _machine(), "rows": rows}
-        )
+        facts = {
+            "bench": args.name,
+            "version": VERSION,
+            "date": datetime.now(UTC).date().isoformat(),
+            "machine": _machine(),
+            "settings": {k: v for k, v in sorted(os.environ.items()) if k.startswith(SETTINGS)},
+        }
+        output.document(args, facts | {"rows": rows})
     else:
         columns = list(dict.fromkeys(key for row in rows for key in row))
         cells = [[_cell(row.get(column)) for column in columns] for row in rows]

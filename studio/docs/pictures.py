@@ -1,0 +1,100 @@
+"""The pictures in docs/, taken from a real studio that does each tab's example.
+
+Every tab gives `<tab>-tab.png`, the page with its result, and where a result is compared
+`<tab>-pair.png`, the comparison alone at 100 %.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from playwright.sync_api import Page, expect, sync_playwright
+
+from engines.base import UserError
+from studio.bench.served import served
+from studio.docs.tables import ROOT
+
+DOCS = ROOT / "docs"
+_PORT = 7940
+_SIZE = (1440, 1080)
+_PATIENCE = 300_000  # milliseconds; a model is quantized meanwhile
+# tab in the page -> name of its pictures, and what is compared there
+_TABS = {
+    "raw": ("raw", "ns-compare"),
+    "super-resolution": ("superres", "ns-compare"),
+    "speech": ("speech", "ns-player"),
+    "separation": ("separation", "ns-player"),
+    "quantization": ("quantize", ""),
+}
+_SOUNDS = ("piano", "birdsong")
+
+
+def take() -> Iterator[Path]:
+    """Take them all; yields each picture's path once it is written.
+
+    Raises:
+        UserError: there is no Chromium.
+    """
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        raise UserError("Pictures need Chromium; Debian has it: apt-get install chromium")
+    with (
+        TemporaryDirectory() as home,
+        served(Path(home), _PORT) as address,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+        )
+        expect.set_options(timeout=_PATIENCE)
+        page = browser.new_page(
+            viewport={"width": _SIZE[0], "height": _SIZE[1]}, color_scheme="light",
+            reduced_motion="reduce",
+        )  # fmt: skip
+        page.set_default_timeout(_PATIENCE)
+        for tab, (name, compared) in _TABS.items():
+            page.goto(f"{address}?tab={tab}")
+            _do_example(page, tab)
+            if compared:
+                yield _take_pair(page, tab, compared, DOCS / f"{name}-pair.png")
+            yield _take_page(page, tab, DOCS / f"{name}-tab.png")
+        browser.close()
+
+
+def _do_example(page: Page, tab: str) -> None:
+    """Press what a newcomer would press, and wait for the result."""
+    page.locator(
+        f"#ns-files-{tab} [data-do=example], #ns-files-{tab} [data-do=known]"
+    ).first.click()
+    expect(page.locator(f"#ns-files-{tab} .ns-files li")).to_have_count(1)
+    if tab == "separation":
+        typed = page.locator("ns-words[for=separation-clipsep-query]").get_by_role("textbox")
+        for sound in _SOUNDS:
+            typed.fill(sound)
+            typed.press("Enter")
+    page.locator(f"#run-{tab}").click()
+    expect(page.locator(f"#ns-result-{tab} .ns-state").first).to_have_text("done")
+    expect(page.locator(".ns-dock")).to_have_count(0)
+
+
+def _take_pair(page: Page, tab: str, compared: str, path: Path) -> Path:
+    shown = page.locator(f"#ns-result-{tab} {compared}")
+    if compared == "ns-compare":
+        shown.get_by_role("button", name="100 %", exact=True).click()
+    else:
+        expect(shown.get_by_role("button", name="Play")).to_be_enabled()
+    shown.scroll_into_view_if_needed()
+    page.wait_for_load_state("networkidle")
+    shown.screenshot(path=path)
+    return path
+
+
+def _take_page(page: Page, tab: str, path: Path) -> Path:
+    page.locator(f"#ns-result-{tab}").scroll_into_view_if_needed()
+    page.evaluate("window.scrollTo(0, 0)")
+    page.wait_for_load_state("networkidle")
+    page.screenshot(path=path)
+    return path
