@@ -7,7 +7,8 @@ import json
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -183,11 +184,7 @@ class Studio:
             refuse_local(engine_id, checked)
         if not items:
             raise UserError("There is nothing to do; choose at least one file")
-        if self.store.waiting(owner) + len(items) > self.settings.max_waiting_jobs:
-            raise UserError(
-                f"At most {self.settings.max_waiting_jobs} jobs may wait; "
-                "let some finish, or choose fewer files"
-            )
+        self.room_for(owner, len(items))
         self.store.touch_session(owner, session_id)
         batch = batch or secrets.token_hex(16)
         seed = secrets.randbelow(2**31) if seed is None else seed
@@ -195,13 +192,26 @@ class Studio:
             NewJob, engine_id, version, checked, kind=kind, source=source, batch=batch, seed=seed,
             out_dir=out_dir.absolute() if out_dir else None, device=device or "auto",
         )  # fmt: skip
-        if uploads:
-            ids = self._add_uploads(owner, session_id, items, uploads, new)
-        else:
-            here = [[path.absolute() for path in item] for item in items]
+        with self.taken(session_id, items, uploads) as here:
             ids = self.store.add(owner, session_id, [new(inputs=paths) for paths in here])
-        self._runner.wake()
+        self.wake()
         return ids
+
+    def room_for(self, owner: str, count: int) -> None:
+        """See that so many more jobs of an owner may wait.
+
+        Raises:
+            UserError: too much waits already.
+        """
+        if self.store.waiting(owner) + count > self.settings.max_waiting_jobs:
+            raise UserError(
+                f"At most {self.settings.max_waiting_jobs} jobs may wait; "
+                "let some finish, or choose fewer files"
+            )
+
+    def wake(self) -> None:
+        """There are new jobs in the queue."""
+        self._runner.wake()
 
     def submit_batch(
         self,
@@ -227,7 +237,7 @@ class Studio:
         if before and len(before) == len(items) and any(not _is_done(job) for job in before):
             again = [job.id for job in before if job.finished_state and not _is_done(job)]
             self.store.requeue(owner, again, device)
-            self._runner.wake()
+            self.wake()
             return [job.id for job in before]
         return self.submit(
             owner, session_id, engine_id, items, params, source="cli",
@@ -393,27 +403,29 @@ class Studio:
         for sha256 in hashes:
             remove_tree(cache / UNPACKED / scratch(cache, owner, "", sha256).name)
 
-    def _add_uploads(
+    @contextmanager
+    def taken(
         self,
-        owner: str,
         session_id: str,
         items: Sequence[Sequence[Path]],
-        uploads: bool | Collection[Path],
-        new: Callable[..., NewJob],
-    ) -> list[str]:
+        uploads: bool | Collection[Path] = False,
+    ) -> Iterator[list[list[Path]]]:
+        """The items with absolute paths, uploads moved into the session; the block queues them.
+
+        If it fails nothing was taken: the uploads are moved back.
+        """
+        if not uploads:
+            yield [[path.absolute() for path in item] for item in items]
+            return
         moved: dict[Path, Path] = {}
         with uploads_lock(self.settings.uploads):
             try:
                 for path in [path for item in items for path in item]:
-                    if uploads is True or (uploads and path in uploads):
+                    if uploads is True or path in uploads:
                         moved[path] = self._keep(session_id, path)
-                jobs = [
-                    new(inputs=[moved.get(path) or path.absolute() for path in item])
-                    for item in items
-                ]
-                return self.store.add(owner, session_id, jobs)
+                yield [[moved.get(path) or path.absolute() for path in item] for item in items]
             except BaseException:
-                for path, kept in moved.items():  # nothing was queued, so nothing was taken
+                for path, kept in moved.items():
                     shutil.move(kept, path)
                     kept.parent.rmdir()
                 raise
