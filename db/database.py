@@ -4,6 +4,10 @@ SQLite as Python drives it begins a transaction at the first change only. Here e
 begins when it says so: what only reads sees one state of the data, what writes (`writing`) holds
 the write lock from its start, so it waits for its turn instead of failing half-way with "database
 is locked", and what it has read stays true until it commits. Tables change in transactions too.
+
+PostgreSQL means the same here: a reading transaction is one snapshot, and a writing one takes an
+advisory lock first, so that writers take turns there as well. It reads what is committed by then
+(a snapshot would be from before the lock was got).
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import sqlite3
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
@@ -27,7 +32,14 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool, Pool
 
 _MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 _PATIENCE = 30.0  # seconds that a transaction waits for its turn to write
-_BEGIN = "studio_begin"  # execution option: SQLite's word for the kind of transaction
+_BEGIN = "studio_begin"  # execution option: the kind of transaction, in SQLite's words
+_WRITING: dict[str, Any] = {_BEGIN: "IMMEDIATE"}
+_TURN = 0x6E6F697365  # PostgreSQL's number of the lock that writers take turns by: "noise"
+# A machine that vanishes in the middle of writing must not hold up the others for hours.
+_SERVER = (
+    f"-c lock_timeout={int(_PATIENCE)}s -c idle_in_transaction_session_timeout=60s "
+    "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+)
 
 
 class DatabaseError(Exception):
@@ -58,9 +70,31 @@ def _reason(error: Exception) -> str:
 
 def close_database(factory: sessionmaker[Session]) -> None:
     """Close the connections that nobody uses; a session that is opened later makes new ones."""
+    _bind(factory).dispose()
+
+
+def shared(factory: sessionmaker[Session]) -> bool:
+    """Whether studios on other machines may work with this database."""
+    return _bind(factory).dialect.name != "sqlite"
+
+
+def _bind(factory: sessionmaker[Session]) -> Engine:
     bind = factory.kw["bind"]
     assert isinstance(bind, Engine)
-    bind.dispose()
+    return bind
+
+
+def _options(engine: Engine) -> dict[str, Any]:
+    """Execution options of a connection that is going to write."""
+    if engine.dialect.name == "sqlite":
+        return _WRITING
+    return {"isolation_level": "READ COMMITTED"}
+
+
+def _take_turn(connection: Connection) -> None:
+    """Wait until nobody else writes; SQLite has done so when the transaction began."""
+    if connection.dialect.name != "sqlite":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_TURN})")
 
 
 @contextmanager
@@ -72,7 +106,7 @@ def writing(factory: sessionmaker[Session]) -> Generator[Session]:
     """
     try:
         with factory.begin() as session:
-            session.connection(execution_options={_BEGIN: "IMMEDIATE"})
+            _take_turn(session.connection(execution_options=_options(_bind(factory))))
             yield session
     except OperationalError as error:
         raise DatabaseError(
@@ -85,7 +119,10 @@ def connect(url: str | URL, *, foreign_keys: bool = True, pool: type[Pool] | Non
     """An engine whose SQLite connections use WAL, enforce foreign keys and wait for a lock."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, poolclass=pool, pool_pre_ping=True)
+        return create_engine(
+            parsed, poolclass=pool, pool_pre_ping=True, isolation_level="REPEATABLE READ",
+            connect_args={"connect_timeout": 10, "options": _SERVER} if _is_psycopg(parsed) else {},
+        )  # fmt: skip
     engine = create_engine(parsed, poolclass=pool, connect_args={"timeout": _PATIENCE})
 
     def prepare(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
@@ -99,6 +136,10 @@ def connect(url: str | URL, *, foreign_keys: bool = True, pool: type[Pool] | Non
     event.listen(engine, "connect", prepare)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def _is_psycopg(url: URL) -> bool:
+    return url.get_dialect().driver == "psycopg"
 
 
 def _begin(connection: Connection) -> None:
@@ -118,8 +159,8 @@ def _alone(url: URL) -> Generator[None]:
         yield
 
 
-def _migrate(url: URL) -> None:
-    """Bring the tables to the newest revision, keeping a copy of an SQLite file before a change.
+def _migrate(url: URL, revision: str = "head") -> None:
+    """Bring the tables to a revision, the newest, keeping a copy of an SQLite file before a change.
 
     All or nothing. Foreign keys are off meanwhile and checked at the end: SQLite alters a table by
     copying it and dropping the old one, which would take along every row that refers to it.
@@ -128,7 +169,8 @@ def _migrate(url: URL) -> None:
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     script = ScriptDirectory.from_config(config)
     engine = connect(url, foreign_keys=False, pool=NullPool)
-    with engine.connect().execution_options(**{_BEGIN: "IMMEDIATE"}) as connection:
+    with engine.connect().execution_options(**_options(engine)) as connection:
+        _take_turn(connection)
         current = MigrationContext.configure(connection).get_current_revision()
         if current == script.get_current_head():
             return
@@ -140,7 +182,7 @@ def _migrate(url: URL) -> None:
                 )
             _back_up(url, current)
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, revision)
         if connection.dialect.name == "sqlite":
             broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
             if broken is not None:

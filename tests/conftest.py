@@ -21,6 +21,8 @@ import pytest
 
 from tests import engines_for_tests
 
+pytest_plugins = ["tests.postgres"]
+
 # Libraries read these when they are imported, which is before any fixture runs.
 _PEOPLE = Path(tempfile.mkdtemp(prefix="noise-studio-tests-"))
 _FOLDERS = {

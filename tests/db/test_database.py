@@ -14,21 +14,25 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import URL, Inspector, func, inspect, select, text
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Inspector, func, inspect, make_url, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import NullPool
 
 from db import database
 from db.database import DatabaseError, close_database, open_database, writing
 from db.schema import ArtifactRow, Base, CameraRow, JobRow, ModelRow, PresetRow, SessionRow
 from tests.db.release import OWNER, RELEASES, ROLES, STATES
+from tests.postgres import drop_database, new_database
 
-Open = Callable[[Path], sessionmaker[Session]]
+Open = Callable[[Path | str], sessionmaker[Session]]
+HEAD = ScriptDirectory(database._MIGRATIONS).get_current_head()
 NEWER = '''"""A later release."""
 import sqlalchemy as sa
 from alembic import op
 revision = "9999"
-down_revision = "0002"
+down_revision = "0005"
 
 
 def upgrade():
@@ -40,11 +44,12 @@ def upgrade():
 
 @pytest.fixture
 def opened() -> Iterator[Open]:
-    """`open_database` on a file, closed at the end of the test."""
+    """`open_database` on a file or URL, closed at the end of the test."""
     factories: list[sessionmaker[Session]] = []
 
-    def opener(file: Path) -> sessionmaker[Session]:
-        factories.append(open_database(f"sqlite:///{file}"))
+    def opener(place: Path | str) -> sessionmaker[Session]:
+        url = place if isinstance(place, str) else f"sqlite:///{place}"
+        factories.append(open_database(url))
         return factories[-1]
 
     yield opener
@@ -68,8 +73,10 @@ def _revision(file: Path) -> str:
         return plain.execute("SELECT version_num FROM alembic_version").fetchone()[0]
 
 
-def test_the_revisions_make_exactly_the_tables_of_the_models(tmp_path: Path, opened: Open) -> None:
-    factory = opened(tmp_path / "studio.db")
+def test_the_revisions_make_exactly_the_tables_of_the_models(
+    database_url: str, opened: Open
+) -> None:
+    factory = opened(database_url)
     with factory() as session:
         context = MigrationContext.configure(
             session.connection(), opts={"compare_type": True, "compare_server_default": True}
@@ -171,7 +178,7 @@ def test_what_the_first_release_wrote_takes_cameras_that_go_with_their_job(
     release: Path, opened: Open
 ) -> None:
     factory = opened(release)
-    assert _revision(release) == "0002"
+    assert _revision(release) == "0005"
     with writing(factory) as session:
         job = session.scalars(select(JobRow).where(JobRow.state == "done")).one()
         session.add(CameraRow(owner=OWNER, job_number=job.number, name="acme-one", model="Acme One",
@@ -192,7 +199,7 @@ def next_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[s
     def add(then: str) -> None:
         folder = tmp_path / "migrations"
         shutil.copytree(database._MIGRATIONS, folder)
-        (folder / "versions" / "9999_later.py").write_text(NEWER.format(then=then))
+        (folder / "versions" / "9999_later.py").write_text(NEWER.format(then=then, head=HEAD))
         monkeypatch.setattr(database, "_MIGRATIONS", folder)
 
     return add
@@ -249,8 +256,8 @@ def test_a_home_may_have_any_name(tmp_path: Path) -> None:
     assert (folder / "studio.db").is_file()
 
 
-def test_an_exception_rolls_back(tmp_path: Path, opened: Open) -> None:
-    factory = opened(tmp_path / "studio.db")
+def test_an_exception_rolls_back(database_url: str, opened: Open) -> None:
+    factory = opened(database_url)
 
     def fail() -> None:
         with writing(factory) as session:
@@ -264,8 +271,19 @@ def test_an_exception_rolls_back(tmp_path: Path, opened: Open) -> None:
         assert session.scalar(select(func.count()).select_from(SessionRow)) == 0
 
 
-def test_readers_do_not_wait_for_a_writer(tmp_path: Path, opened: Open) -> None:
-    factory = opened(tmp_path / "studio.db")
+def test_what_only_reads_sees_one_state(database_url: str, opened: Open) -> None:
+    factory = opened(database_url)
+    with factory() as reader:
+        assert reader.scalars(select(SessionRow.name)).all() == []
+        with writing(factory) as writer:
+            writer.add(SessionRow(owner=OWNER, name="later"))
+        assert reader.scalars(select(SessionRow.name)).all() == []
+    with factory() as reader:
+        assert reader.scalars(select(SessionRow.name)).all() == ["later"]
+
+
+def test_readers_do_not_wait_for_a_writer(database_url: str, opened: Open) -> None:
+    factory = opened(database_url)
     with writing(factory) as writer:
         writer.add(SessionRow(owner=OWNER, name="soon"))
         writer.flush()
@@ -295,11 +313,11 @@ def _in_processes(work: Callable[..., None], *arguments: Any) -> list[str]:
     return answers
 
 
-def _open_and_add(barrier: threading.Barrier, said: Any, files: list[Path]) -> None:
+def _open_and_add(barrier: threading.Barrier, said: Any, urls: list[str]) -> None:
     try:
-        for file in files:
+        for url in urls:
             barrier.wait()
-            factory = open_database(f"sqlite:///{file}")
+            factory = open_database(url)
             with writing(factory) as session:
                 session.add(SessionRow(owner=OWNER, name="one of many"))
             close_database(factory)
@@ -309,17 +327,29 @@ def _open_and_add(barrier: threading.Barrier, said: Any, files: list[Path]) -> N
         said.put(repr(error))
 
 
-def test_many_processes_open_a_new_database_at_once(tmp_path: Path, opened: Open) -> None:
-    files = [tmp_path / f"{number}" / "studio.db" for number in range(8)]
-    assert _in_processes(_open_and_add, files) == [""] * WRITERS
-    for file in files:
-        with opened(file)() as session:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def several(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[str]]:
+    """URLs of several databases that are not made yet."""
+    if request.param == "sqlite":
+        yield [f"sqlite:///{tmp_path / str(number) / 'studio.db'}" for number in range(8)]
+        return
+    base = request.getfixturevalue("postgres")
+    urls = [new_database(base) for _ in range(3)]
+    yield urls
+    for url in urls:
+        drop_database(url)
+
+
+def test_many_processes_open_a_new_database_at_once(several: list[str], opened: Open) -> None:
+    assert _in_processes(_open_and_add, several) == [""] * WRITERS
+    for url in several:
+        with opened(url)() as session:
             assert session.scalar(select(func.count()).select_from(SessionRow)) == WRITERS
 
 
-def _count_up(barrier: threading.Barrier, said: Any, file: Path) -> None:
+def _count_up(barrier: threading.Barrier, said: Any, url: str) -> None:
     try:
-        factory = open_database(f"sqlite:///{file}")
+        factory = open_database(url)
         barrier.wait()
         for _ in range(ROUNDS):
             with writing(factory) as session:
@@ -332,11 +362,46 @@ def _count_up(barrier: threading.Barrier, said: Any, file: Path) -> None:
 
 
 def test_nothing_is_lost_or_refused_when_processes_read_and_then_write(
-    tmp_path: Path, opened: Open
+    database_url: str, opened: Open
 ) -> None:
-    file = tmp_path / "studio.db"
-    with writing(opened(file)) as session:
+    with writing(opened(database_url)) as session:
         session.add(SessionRow(owner=OWNER, name="0"))
-    assert _in_processes(_count_up, file) == [""] * WRITERS
-    with opened(file)() as session:
+    assert _in_processes(_count_up, database_url) == [""] * WRITERS
+    with opened(database_url)() as session:
         assert session.scalars(select(SessionRow.name)).one() == str(WRITERS * ROUNDS)
+
+
+# PostgreSQL alone
+
+
+def test_a_postgresql_database_of_an_earlier_release_is_brought_up_to_date(
+    postgres_url: str, opened: Open
+) -> None:
+    database._migrate(make_url(postgres_url), "0002")
+    engine = database.connect(postgres_url, pool=NullPool)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO sessions VALUES (repeat('5', 32), 'local', 'kept', now(), now())"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO jobs (id, session_id, owner, engine, engine_version, params, state, done,"
+            " total, text, device, seed, attempts, source, cancel_requested, created, versions,"
+            " models, notes) VALUES (repeat('1', 32), repeat('5', 32), 'local', 'raw.yond', '1',"
+            " '{}', 'running', 0, 1, 'tile 1', 'cpu', 7, 1, 'page', false, now(), '{}', '{}',"
+            " '[]')"
+        )
+    with opened(postgres_url)() as session:
+        job = session.scalars(select(JobRow)).one()
+        assert (job.session.name, job.runner, job.beat) == ("kept", None, 0)
+
+
+def test_a_newer_postgresql_database_is_refused(postgres_url: str, opened: Open) -> None:
+    with writing(opened(postgres_url)) as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '0099'"))
+    with pytest.raises(DatabaseError, match=r"^This database was written by a newer Noise Studio"):
+        opened(postgres_url)
+
+
+def test_a_server_that_is_not_there_is_one_sentence() -> None:
+    with pytest.raises(DatabaseError, match=r"^The studio's database cannot be opened; check"):
+        open_database("postgresql+psycopg://studio@127.0.0.1:9/studio")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select, text
@@ -17,8 +16,8 @@ from tests.db.release import rows
 
 
 @pytest.fixture
-def factory(tmp_path: Path) -> Iterator[sessionmaker[Session]]:
-    factory = open_database(f"sqlite:///{tmp_path / 'studio.db'}")
+def factory(database_url: str) -> Iterator[sessionmaker[Session]]:
+    factory = open_database(database_url)
     yield factory
     close_database(factory)
 
@@ -45,6 +44,24 @@ def test_a_path_of_any_bytes_comes_back(factory: sessionmaker[Session], name: by
         artifact = session.scalars(select(ArtifactRow).where(ArtifactRow.path == path)).one()
         assert os.fsencode(artifact.path) == b"/photos/" + name
         assert artifact.job.out_dir == path
+
+
+@pytest.mark.parametrize("given", ["nul\x00", "caf\udce9", "x" * 999, "'; DROP TABLE jobs; --"])
+def test_an_id_that_is_none_finds_nothing(factory: sessionmaker[Session], given: str) -> None:
+    with factory() as session:
+        assert session.get(SessionRow, given) is None
+        assert session.scalar(select(JobRow).where(JobRow.id == given)) is None
+        assert session.scalar(select(func.count()).select_from(JobRow)) == 0
+
+
+def test_settings_may_hold_any_text(factory: sessionmaker[Session]) -> None:
+    params = {"query": ["nul\x00", "caf\udce9", "<b>'\"\\"], "much": 1e300}
+    with writing(factory) as session:
+        session.add(SessionRow(owner="local", name="a", jobs=[
+            JobRow(owner="local", engine="raw.yond", params=params)
+        ]))  # fmt: skip
+    with factory() as session:
+        assert session.scalars(select(JobRow.params)).one() == params
 
 
 def test_sentences_are_made_to_fit(factory: sessionmaker[Session]) -> None:
