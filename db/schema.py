@@ -30,7 +30,7 @@ def now() -> datetime:
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """A time that comes back with its zone from SQLite too, which keeps none."""
+    """A time that comes back in UTC: SQLite keeps no zone, PostgreSQL gives its own."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -41,7 +41,9 @@ class UtcTime(TypeDecorator[datetime]):
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Add the zone that every stored time has."""
-        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class FilePath(TypeDecorator[str]):
@@ -85,6 +87,17 @@ class Words(TypeDecorator[str]):
         return None if value is None else _NO_TEXT.sub("\ufffd", value)[: self.length]
 
 
+class Key(TypeDecorator[str]):
+    """An id as somebody gives it: what no database takes as text finds nothing."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Make it text."""
+        return None if value is None else _NO_TEXT.sub("\ufffd", value)
+
+
 _ESCAPED = "bytes:"
 _NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 
@@ -100,8 +113,8 @@ class SessionRow(Base):
 
     __tablename__ = "sessions"
 
-    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
-    owner: Mapped[str] = mapped_column(String(80), index=True)
+    id: Mapped[str] = mapped_column(Key(32), primary_key=True, default=new_id)
+    owner: Mapped[str] = mapped_column(Key(80), index=True)
     name: Mapped[str] = mapped_column(Words(200))
     created: Mapped[datetime] = mapped_column(default=now)
     updated: Mapped[datetime] = mapped_column(default=now)
@@ -122,11 +135,11 @@ class JobRow(Base):
     )
 
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
-    id: Mapped[str] = mapped_column(String(32), unique=True, default=new_id)
-    session_id: Mapped[str] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"))
-    owner: Mapped[str] = mapped_column(String(80))
-    batch: Mapped[str | None] = mapped_column(String(64), index=True)
-    engine: Mapped[str] = mapped_column(String(80))
+    id: Mapped[str] = mapped_column(Key(32), unique=True, default=new_id)
+    session_id: Mapped[str] = mapped_column(Key(32), ForeignKey("sessions.id", ondelete="CASCADE"))
+    owner: Mapped[str] = mapped_column(Key(80))
+    batch: Mapped[str | None] = mapped_column(Key(64), index=True)
+    engine: Mapped[str] = mapped_column(Key(80))
     engine_version: Mapped[str] = mapped_column(String(20), default="")
     params: Mapped[dict[str, Any]]
     state: Mapped[str] = mapped_column(String(12), default="queued")
@@ -134,7 +147,7 @@ class JobRow(Base):
     total: Mapped[float] = mapped_column(default=0.0)
     text: Mapped[str] = mapped_column(Words(300), default="")
     error: Mapped[str | None] = mapped_column(Words)
-    device: Mapped[str] = mapped_column(String(20), default="auto")
+    device: Mapped[str] = mapped_column(Words(20), default="auto")
     seed: Mapped[int] = mapped_column(BigInteger, default=0)
     attempts: Mapped[int] = mapped_column(default=0)
     out_dir: Mapped[str | None] = mapped_column(FilePath)
@@ -149,6 +162,8 @@ class JobRow(Base):
     models: Mapped[dict[str, Any]] = mapped_column(default=dict)
     notes: Mapped[list[Any]] = mapped_column(default=list)
     moving: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))  # see delivery.py
+    runner: Mapped[str | None] = mapped_column(Key(32))  # whose it is to do; see keeper.py
+    beat: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     session: Mapped[SessionRow] = relationship(back_populates="jobs")
     artifacts: Mapped[list[ArtifactRow]] = relationship(
         back_populates="job",
@@ -169,11 +184,11 @@ class ArtifactRow(Base):
 
     __tablename__ = "artifacts"
 
-    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    id: Mapped[str] = mapped_column(Key(32), primary_key=True, default=new_id)
     job_number: Mapped[int] = mapped_column(
         ForeignKey("jobs.number", ondelete="CASCADE"), index=True
     )
-    owner: Mapped[str] = mapped_column(String(80))
+    owner: Mapped[str] = mapped_column(Key(80))
     role: Mapped[str] = mapped_column(String(12))
     kind: Mapped[str] = mapped_column(String(12))
     label: Mapped[str] = mapped_column(Words(200), default="")
@@ -194,9 +209,9 @@ class MeasurementRow(Base):
     job_number: Mapped[int] = mapped_column(
         ForeignKey("jobs.number", ondelete="CASCADE"), primary_key=True
     )
-    name: Mapped[str] = mapped_column(String(80), primary_key=True)
+    name: Mapped[str] = mapped_column(Words(80), primary_key=True)
     value: Mapped[float]
-    unit: Mapped[str] = mapped_column(String(40), default="")
+    unit: Mapped[str] = mapped_column(Words(40), default="")
     position: Mapped[int] = mapped_column(default=0)
     job: Mapped[JobRow] = relationship(back_populates="measurements")
 
@@ -206,9 +221,9 @@ class PresetRow(Base):
 
     __tablename__ = "presets"
 
-    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
-    owner: Mapped[str] = mapped_column(String(80), index=True)
-    engine: Mapped[str] = mapped_column(String(80))
+    id: Mapped[str] = mapped_column(Key(32), primary_key=True, default=new_id)
+    owner: Mapped[str] = mapped_column(Key(80), index=True)
+    engine: Mapped[str] = mapped_column(Key(80))
     name: Mapped[str] = mapped_column(Words(200))
     params: Mapped[dict[str, Any]]
     created: Mapped[datetime] = mapped_column(default=now)
@@ -220,8 +235,8 @@ class CameraRow(Base):
     __tablename__ = "cameras"
     __table_args__ = (Index("ix_cameras_owner_created", "owner", "created"),)
 
-    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
-    owner: Mapped[str] = mapped_column(String(80))
+    id: Mapped[str] = mapped_column(Key(32), primary_key=True, default=new_id)
+    owner: Mapped[str] = mapped_column(Key(80))
     job_number: Mapped[int] = mapped_column(
         ForeignKey("jobs.number", ondelete="CASCADE"), index=True
     )
@@ -236,7 +251,7 @@ class ModelRow(Base):
 
     __tablename__ = "models"
 
-    id: Mapped[str] = mapped_column(String(120), primary_key=True)
+    id: Mapped[str] = mapped_column(Key(120), primary_key=True)
     layout: Mapped[str] = mapped_column(String(120))
     state: Mapped[str] = mapped_column(String(12))
     source: Mapped[str]
