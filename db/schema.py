@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import re
 import secrets
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from pathlib import PurePath
 from typing import Any, Literal
 
-from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Index, String, TypeDecorator
+from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Index, String, TypeDecorator, text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-JobState = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
+JobState = Literal["planned", "queued", "running", "done", "failed", "cancelled", "interrupted"]
 FINISHED: tuple[JobState, ...] = ("done", "failed", "cancelled")
-WAITING: tuple[JobState, ...] = ("queued", "interrupted")
+WAITING: tuple[JobState, ...] = ("planned", "queued", "interrupted")
 UNFINISHED: tuple[JobState, ...] = ("running", "interrupted")  # what a start queues again
 Role = Literal["input", "output", "figure", "before", "after", "thumbnail"]
 
@@ -98,8 +100,15 @@ class Key(TypeDecorator[str]):
         return None if value is None else _NO_TEXT.sub("\ufffd", value)
 
 
+_EMPTY = text("''")
 _ESCAPED = "bytes:"
 _NO_TEXT = re.compile("[\x00\ud800-\udfff]")
+
+
+def search_words(paths: Iterable[str]) -> str:
+    """What a search for text looks through: the files' names, each once, without case."""
+    names = dict.fromkeys(PurePath(path).name for path in paths)
+    return "\n".join(name.encode(errors="replace").decode() for name in names).casefold()
 
 
 class Base(DeclarativeBase):
@@ -132,6 +141,7 @@ class JobRow(Base):
         Index("ix_jobs_session_number", "session_id", "number"),
         Index("ix_jobs_state_owner_number", "state", "owner", "number"),  # whose turn is it
         Index("ix_jobs_owner_started", "owner", "started"),  # when was it last
+        Index("ix_jobs_deleted", "deleted"),  # what has been in the trash long enough
     )
 
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
@@ -162,6 +172,15 @@ class JobRow(Base):
     models: Mapped[dict[str, Any]] = mapped_column(default=dict)
     notes: Mapped[list[Any]] = mapped_column(default=list)
     moving: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))  # see delivery.py
+    # What the library shows, finds and sorts by, so that it need not look into other tables.
+    name: Mapped[str] = mapped_column(Words(200), default="", server_default=_EMPTY)
+    words: Mapped[str] = mapped_column(Words, default="", server_default=_EMPTY)  # search_words
+    kind: Mapped[str] = mapped_column(String(12), default="", server_default=_EMPTY)
+    camera: Mapped[str] = mapped_column(Words(120), default="", server_default=_EMPTY)
+    bytes: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    deleted: Mapped[datetime | None]  # since then in the trash
+    parent: Mapped[str | None] = mapped_column(Key(32), index=True)  # the step before
+    recipe: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     runner: Mapped[str | None] = mapped_column(Key(32))  # whose it is to do; see keeper.py
     beat: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     session: Mapped[SessionRow] = relationship(back_populates="jobs")
@@ -183,6 +202,7 @@ class ArtifactRow(Base):
     """A file that went in or came out."""
 
     __tablename__ = "artifacts"
+    __table_args__ = (Index("ix_artifacts_owner_sha256", "owner", "sha256"),)  # of one input
 
     id: Mapped[str] = mapped_column(Key(32), primary_key=True, default=new_id)
     job_number: Mapped[int] = mapped_column(
@@ -205,6 +225,7 @@ class MeasurementRow(Base):
     """A number that an engine found."""
 
     __tablename__ = "measurements"
+    __table_args__ = (Index("ix_measurements_name_value", "name", "value"),)
 
     job_number: Mapped[int] = mapped_column(
         ForeignKey("jobs.number", ondelete="CASCADE"), primary_key=True
@@ -226,6 +247,35 @@ class PresetRow(Base):
     engine: Mapped[str] = mapped_column(Key(80))
     name: Mapped[str] = mapped_column(Words(200))
     params: Mapped[dict[str, Any]]
+    created: Mapped[datetime] = mapped_column(default=now)
+
+
+class RecipeRow(Base):
+    """A chain of engines with their settings; `content` is what its file holds."""
+
+    __tablename__ = "recipes"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    owner: Mapped[str] = mapped_column(String(80), index=True)
+    name: Mapped[str] = mapped_column(Words(200))
+    content: Mapped[dict[str, Any]]
+    created: Mapped[datetime] = mapped_column(default=now)
+
+
+class WatchedRow(Base):
+    """A file that a watched folder had: `batch` are the jobs that it became, "" if it had none."""
+
+    __tablename__ = "watched"
+    __table_args__ = (Index("ix_watched_watch_sha256", "watch", "sha256"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    watch: Mapped[str] = mapped_column(String(64))
+    path: Mapped[str] = mapped_column(FilePath)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    changed: Mapped[int] = mapped_column(BigInteger)  # ns
+    sha256: Mapped[str] = mapped_column(String(64))
+    batch: Mapped[str] = mapped_column(String(64), default="")
+    ended: Mapped[bool] = mapped_column(default=False)
     created: Mapped[datetime] = mapped_column(default=now)
 
 

@@ -25,6 +25,7 @@ from engines import registry, weights
 from engines.base import Cancelled, Engine, Result, UserError
 from studio import folders
 from studio.config import VERSION
+from studio.jobs.camera import camera_of
 from studio.jobs.peak import forget_peak, peak_mb
 from studio.jobs.task import PROFILE, FileFacts, Outcome, Progress, Task, scratch
 from studio.unpack import no_model, unpacked
@@ -194,6 +195,7 @@ def _run(
         device=device,
         engine_version=engine_type.version,
         inputs=tuple(hashes),
+        camera=camera_of(paths[0]) if paths else "",
         files=tuple(_files(result, job)),
         measurements=tuple(
             (name, float(m.value), m.unit)

@@ -12,12 +12,21 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, selectinload
 from sqlalchemy.sql.elements import ColumnElement
 
-from db.schema import FINISHED, WAITING, ArtifactRow, JobRow, new_id, now
-from studio.jobs.store_base import LISTED, drop_results
+from db.schema import FINISHED, WAITING, ArtifactRow, JobRow, new_id, now, search_words
+from studio.jobs.store_base import ASIDE, LISTED, drop_results
 from studio.jobs.store_cameras import CameraStore
+from studio.jobs.store_chains import ChainStore, cancel_behind, wait_again
+from studio.jobs.store_library import LibraryStore
 from studio.jobs.store_runner import RunnerStore
 from studio.jobs.store_sessions import SessionStore
-from studio.jobs.views import ArtifactView, BatchItem, JobView, NotFound, QueueView
+from studio.jobs.views import (
+    ArtifactView,
+    BatchItem,
+    JobView,
+    NotFound,
+    QueueView,
+    first_name,
+)
 from studio.workspace import printable
 
 _LATELY = 20  # jobs from which the time of the waiting ones is judged
@@ -37,9 +46,10 @@ class NewJob:
     batch: str | None = None
     device: str = "auto"
     seed: int = 0
+    recipe: Mapping[str, Any] | None = None  # what a step knows of its chain
 
 
-class Store(SessionStore, RunnerStore, CameraStore):
+class Store(SessionStore, RunnerStore, ChainStore, CameraStore, LibraryStore):
     """The database as the queue sees it; thread-safe, each call is one transaction.
 
     Every call that changes something may raise `CannotWrite`.
@@ -50,26 +60,10 @@ class Store(SessionStore, RunnerStore, CameraStore):
         with self._write() as session:
             self._session(session, owner, session_id).updated = now()
             ids = [new_id() for _ in jobs]
-            for job_id, job in zip(ids, jobs, strict=True):
-                row = JobRow(
-                    id=job_id,
-                    session_id=session_id,
-                    owner=owner,
-                    batch=job.batch,
-                    engine=job.engine,
-                    engine_version=job.engine_version,
-                    params=dict(job.params),
-                    device=job.device,
-                    seed=job.seed,
-                    out_dir=str(job.out_dir) if job.out_dir else None,
-                    source=job.source,
-                )
-                row.artifacts = [
-                    ArtifactRow(owner=owner, role="input", kind=job.kind, path=str(path),
-                                position=n, bytes=path.stat().st_size if path.is_file() else 0)
-                    for n, path in enumerate(job.inputs)
-                ]  # fmt: skip
-                session.add(row)
+            session.add_all(
+                job_row(owner, session_id, job_id, job)
+                for job_id, job in zip(ids, jobs, strict=True)
+            )
             return ids
 
     def job(self, owner: str, job_id: str) -> JobView:
@@ -95,7 +89,7 @@ class Store(SessionStore, RunnerStore, CameraStore):
         newest_first: bool = True,
     ) -> list[JobView]:
         """A page of the owner's jobs; questions (`aside`) are among them only where ids ask."""
-        conditions: list[ColumnElement[bool]] = [JobRow.owner == owner]
+        conditions: list[ColumnElement[bool]] = [JobRow.owner == owner, JobRow.deleted.is_(None)]
         if ids is None:
             conditions.append(LISTED)
         if session_id is not None:
@@ -121,7 +115,7 @@ class Store(SessionStore, RunnerStore, CameraStore):
 
     def batch(self, owner: str, batch: str, limit: int = 1000) -> list[BatchItem]:
         """The first jobs of a batch in the order of their inputs; no objects are made of rows."""
-        mine = JobRow.owner == owner, JobRow.batch == batch
+        mine = JobRow.owner == owner, JobRow.batch == batch, JobRow.deleted.is_(None)
         jobs = select(JobRow.number, JobRow.id, JobRow.state).where(*mine).order_by(JobRow.number)
         files = (
             select(ArtifactRow.job_number, ArtifactRow.role, ArtifactRow.id, ArtifactRow.path)
@@ -191,14 +185,14 @@ class Store(SessionStore, RunnerStore, CameraStore):
 
     def aside(self, owner: str) -> list[JobView]:
         """The owner's questions, which stand in no list."""
-        query = select(JobRow).where(JobRow.owner == owner, ~LISTED)
+        query = select(JobRow).where(JobRow.owner == owner, ASIDE)
         with self._factory() as session:
             return [JobView.of(row) for row in session.scalars(query)]
 
     def forget_aside(self) -> None:
         """Delete all questions; a start does, as nobody waits for their answers any more."""
         with self._write() as session:
-            for row in session.scalars(select(JobRow).where(~LISTED)):
+            for row in session.scalars(select(JobRow).where(ASIDE)):
                 session.delete(row)
 
     def artifact(self, owner: str, artifact_id: str) -> ArtifactView:
@@ -209,7 +203,7 @@ class Store(SessionStore, RunnerStore, CameraStore):
         """
         with self._factory() as session:
             row = session.get(ArtifactRow, artifact_id)
-            if row is None or row.owner != owner:
+            if row is None or row.owner != owner or row.job.deleted is not None:
                 raise NotFound("That file does not exist")
             return ArtifactView.of(row)
 
@@ -240,8 +234,9 @@ class Store(SessionStore, RunnerStore, CameraStore):
                 drop_results(row)
                 row.state, row.error, row.cancel_requested = "queued", None, False
                 row.done = row.total = 0.0
-                row.text, row.attempts, row.finished = "", 0, None
+                row.text, row.attempts, row.finished, row.runner = "", 0, None, None
                 row.device = device or row.device
+                wait_again(session, row)
 
     def request_cancel(self, owner: str, job_id: str) -> str:
         """Cancel a waiting job at once, ask a running one to stop; returns the state it was in."""
@@ -250,6 +245,7 @@ class Store(SessionStore, RunnerStore, CameraStore):
             state = row.state
             if state in WAITING:
                 row.state, row.finished = "cancelled", now()
+                cancel_behind(session, row)
             elif state == "running":
                 row.cancel_requested = True
             return state
@@ -277,18 +273,19 @@ class Store(SessionStore, RunnerStore, CameraStore):
             return len(waiting) + len(running), list(running)
 
     def remove_job(self, owner: str, job_id: str) -> JobView:
-        """Delete a job's rows; it must not be running. Returns what it was."""
+        """Delete a job's rows, from the trash too; it must not run. Returns what it was."""
         with self._write() as session:
-            row = self._job(session, owner, job_id)
+            row = self._job(session, owner, job_id, trashed=True)
             view = JobView.of(row)
             if row.state != "running":
+                cancel_behind(session, row)
                 session.delete(row)
             return view
 
     @staticmethod
-    def _job(session: Session, owner: str, job_id: str) -> JobRow:
+    def _job(session: Session, owner: str, job_id: str, *, trashed: bool = False) -> JobRow:
         row = session.scalar(select(JobRow).where(JobRow.id == job_id))
-        if row is None or row.owner != owner:
+        if row is None or row.owner != owner or (row.deleted is not None and not trashed):
             raise NotFound("That job does not exist any more")
         return row
 
@@ -316,9 +313,12 @@ class Store(SessionStore, RunnerStore, CameraStore):
             return set(session.scalars(query))
 
     def known_jobs(self) -> set[tuple[str, str]]:
-        """(session, job) of every job that is done."""
+        """(session, job) of every job that is done and has files of its own."""
+        kept = select(ArtifactRow.job_number).where(ArtifactRow.role != "input")
         with self._factory() as session:
-            query = select(JobRow.session_id, JobRow.id).where(JobRow.state == "done")
+            query = select(JobRow.session_id, JobRow.id).where(
+                JobRow.state == "done", JobRow.number.in_(kept)
+            )
             return {(session_id, job_id) for session_id, job_id in session.execute(query)}
 
     def waiting(self, owner: str) -> int:
@@ -334,3 +334,35 @@ class Store(SessionStore, RunnerStore, CameraStore):
         )
         with self._factory() as session:
             return {job_id: (state, done) for job_id, state, done in session.execute(query)}
+
+
+def job_row(owner: str, session_id: str, job_id: str, job: NewJob) -> JobRow:
+    """A queued job with its inputs, to be added in a transaction.
+
+    A later step of a recipe, which has none yet, is called after the file that its chain begins
+    with.
+    """
+    names = [path.name for path in job.inputs] or [str((job.recipe or {}).get("source", ""))]
+    row = JobRow(
+        id=job_id,
+        session_id=session_id,
+        owner=owner,
+        batch=job.batch,
+        engine=job.engine,
+        engine_version=job.engine_version,
+        params=dict(job.params),
+        device=job.device,
+        seed=job.seed,
+        out_dir=str(job.out_dir) if job.out_dir else None,
+        source=job.source,
+        recipe=dict(job.recipe) if job.recipe else None,
+        name=first_name([printable(name) for name in names]),
+        words=search_words(names),
+        kind=job.kind,
+    )
+    row.artifacts = [
+        ArtifactRow(owner=owner, role="input", kind=job.kind, path=str(path),
+                    position=n, bytes=path.stat().st_size if path.is_file() else 0)
+        for n, path in enumerate(job.inputs)
+    ]  # fmt: skip
+    return row

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 
+from sqlalchemy import and_
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.database import DatabaseError, writing
-from db.schema import JobRow
+from db.database import DatabaseError, shared, writing
+from db.schema import JobRow, new_id
 from engines import registry
 from engines.base import UserError
 
-LISTED = JobRow.engine.not_in(registry.aside_ids())  # questions of the page stand in no list
+ASIDE = JobRow.engine.in_(registry.aside_ids())  # questions of the page stand in no list
+LISTED = and_(~ASIDE, JobRow.deleted.is_(None))  # nor does what is in the trash
 
 
 class CannotWrite(UserError):
@@ -24,6 +26,8 @@ class StoreBase:
 
     def __init__(self, factory: sessionmaker[Session]) -> None:
         self._factory = factory
+        self.me = new_id()  # names this studio in the rows of the jobs that it does
+        self.shared = shared(factory)  # other machines' studios may do jobs as well
 
     @contextmanager
     def _write(self) -> Generator[Session]:
@@ -39,3 +43,4 @@ def drop_results(row: JobRow) -> None:
     row.artifacts = [artifact for artifact in row.artifacts if artifact.role == "input"]
     row.measurements, row.notes = [], []
     row.models, row.versions = {}, {}
+    row.bytes = 0

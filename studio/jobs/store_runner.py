@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, null, or_, select, update
+from sqlalchemy.sql.elements import ColumnElement
 
 from db.schema import UNFINISHED, ArtifactRow, JobRow, MeasurementRow, now
-from studio.jobs.store_base import LISTED, StoreBase, drop_results
+from studio.jobs.store_base import ASIDE, LISTED, StoreBase, drop_results
 from studio.jobs.store_cameras import keep_cameras, without_profile
+from studio.jobs.store_chains import cancel_behind, follow, settle_chains
+from studio.jobs.store_library import shelve
 from studio.jobs.task import FileFacts, Outcome, Progress
+from studio.jobs.views import NotFound
 from studio.workspace import Move, printable
 
 MAX_ATTEMPTS = 3
+_BEGUN = or_(JobRow.state.in_(UNFINISHED), JobRow.moving.is_not(null()))
 
 
 @dataclass(frozen=True)
@@ -31,20 +36,38 @@ class Claimed:
     device: str
     seed: int
     out_dir: Path | None
+    parent: str | None = None
 
 
 @dataclass(frozen=True)
 class Leftover:
-    """What a studio that stopped in the middle left of one job; `moving` is its journal."""
+    """What a studio has begun of one job and not brought to an end.
+
+    Attributes:
+        id: of the job.
+        session_id: of the job.
+        done: whether only its journal is left.
+        out_dir: folder of the person's that its outputs go to.
+        moving: its journal.
+        runner: the studio whose it is; None for nobody's.
+        beat: grows while that studio lives.
+    """
 
     id: str
+    session_id: str
     done: bool
     out_dir: Path | None
     moving: tuple[Move, ...]
+    runner: str | None
+    beat: int
 
 
 class RunnerStore(StoreBase):
-    """Jobs from being claimed to being finished, and what a stop in the middle left."""
+    """Jobs from being claimed to being finished, and what a stop in the middle left.
+
+    Where several studios work with one database, one that seemed gone and comes back may find its
+    job taken over; then nothing that it says of that job counts any more.
+    """
 
     def claim(self, device: str, *, asked: bool = False) -> Claimed | None:
         """Take the next waiting job: fair between owners, then first come; None if there is none.
@@ -71,7 +94,7 @@ class RunnerStore(StoreBase):
             .limit(1)
             .scalar_subquery()
         )
-        questions = select(func.min(JobRow.number)).where(JobRow.state == "queued", ~LISTED)
+        questions = select(func.min(JobRow.number)).where(JobRow.state == "queued", ASIDE)
         if asked:
             kept = select(first.c.owner).where(first.c.owner != JobRow.owner).exists()
             questions = questions.where(~kept)
@@ -92,6 +115,7 @@ class RunnerStore(StoreBase):
                         started=now(),
                         attempts=JobRow.attempts + 1,
                         text="starting",
+                        runner=self.me,
                     )
                     .returning(JobRow)
                 )
@@ -101,7 +125,7 @@ class RunnerStore(StoreBase):
                 return Claimed(
                     row.id, row.session_id, row.owner, row.engine, row.params, tuple(inputs),
                     row.device if row.device != "auto" else device, row.seed,
-                    Path(row.out_dir) if row.out_dir else None,
+                    Path(row.out_dir) if row.out_dir else None, row.parent,
                 )  # fmt: skip
 
     def progress(self, job_id: str, progress: Progress) -> None:
@@ -109,36 +133,55 @@ class RunnerStore(StoreBase):
         with self._write() as session:
             session.execute(
                 update(JobRow)
-                .where(JobRow.id == job_id)
+                .where(JobRow.id == job_id, self._mine)
                 .values(done=progress.done, total=progress.total, text=progress.text)
             )
 
     def cancel_requested(self, job_id: str) -> bool:
-        """Whether somebody asked a job to stop, or deleted it."""
+        """Whether somebody asked a job to stop, deleted it, or took it over."""
+        query = select(JobRow.cancel_requested).where(JobRow.id == job_id, self._mine)
         with self._factory() as session:
-            asked = session.scalar(select(JobRow.cancel_requested).where(JobRow.id == job_id))
+            asked = session.scalar(query)
             return asked is None or asked
 
+    def taken_over(self, job_id: str) -> bool:
+        """Whether another studio does a job now."""
+        query = select(JobRow.id).where(JobRow.id == job_id, JobRow.runner.is_distinct_from(self.me))
+        with self._factory() as session:
+            return session.scalar(query) is not None
+
+    @property
+    def _mine(self) -> ColumnElement[bool]:
+        return JobRow.runner == self.me
+
     def journal(self, job_id: str, moves: Sequence[Move]) -> None:
-        """Note which files are about to get their names, before they do."""
+        """Note which files are about to get their names, before they do.
+
+        Raises:
+            NotFound: the job was deleted or taken over, so they are to get none.
+        """
         lines = [[str(move.staged), str(move.final), move.sha256] for move in moves]
+        noted = update(JobRow).where(JobRow.id == job_id, self._mine).values(moving=lines)
         with self._write() as session:
-            session.execute(update(JobRow).where(JobRow.id == job_id).values(moving=lines))
+            if session.scalar(noted.returning(JobRow.id)) is None:
+                raise NotFound("This job was deleted, or another studio does it")
 
     def settled(self, job_id: str) -> None:
         """The journal of a job has served: its files have their names, or are gone."""
         with self._write() as session:
-            session.execute(update(JobRow).where(JobRow.id == job_id).values(moving=null()))
+            session.execute(
+                update(JobRow).where(JobRow.id == job_id, self._mine).values(moving=null())
+            )
 
     def finish(
         self, job_id: str, outcome: Outcome, files: Sequence[tuple[FileFacts, Path]] = ()
     ) -> bool:
-        """Record how a job ended, with its files, in one transaction; False if it was deleted.
+        """Record how a job ended, with its files, in one transaction.
 
-        Its journal stays until `settled`.
+        Its journal stays until `settled`. False if it was deleted or taken over.
         """
         with self._write() as session:
-            row = session.scalar(select(JobRow).where(JobRow.id == job_id))
+            row = session.scalar(select(JobRow).where(JobRow.id == job_id, self._mine))
             if row is None:
                 return False
             row.state, row.error, row.finished = outcome.state, outcome.error, now()
@@ -160,11 +203,13 @@ class RunnerStore(StoreBase):
                                 position=n + len(outcome.inputs))
                     for n, (f, path) in enumerate(files)
                 )  # fmt: skip
+                shelve(row, outcome.camera)
                 keep_cameras(session, row, [f for f, _ in files])
                 row.measurements = [
                     MeasurementRow(name=name, value=value, unit=unit, position=n)
                     for n, (name, value, unit) in enumerate(outcome.measurements)
                 ]
+            follow(session, row)
             return True
 
     def interrupt(self, job_id: str) -> None:
@@ -172,38 +217,79 @@ class RunnerStore(StoreBase):
         with self._write() as session:
             session.execute(
                 update(JobRow)
-                .where(JobRow.id == job_id, JobRow.state == "running")
-                .values(state="interrupted", attempts=JobRow.attempts - 1)
+                .where(JobRow.id == job_id, JobRow.state == "running", self._mine)
+                .values(state="interrupted", attempts=JobRow.attempts - 1, runner=null())
             )
+
+    def beat(self) -> None:
+        """Say that this studio lives, in the rows of all jobs that are its to do."""
+        with self._write() as session:
+            session.execute(
+                update(JobRow)
+                .where(JobRow.runner == self.me, _BEGUN)
+                .values(beat=JobRow.beat + 1)
+            )
+
+    def take_over(self, job: Leftover) -> bool:
+        """Make a job of a studio that is gone this one's; False if it lives, or another was first.
+
+        It runs on until `requeue_unfinished`, as far as others can see.
+        """
+        theirs = JobRow.runner == job.runner if job.runner else JobRow.runner.is_(None)
+        taken = (
+            update(JobRow)
+            .where(JobRow.id == job.id, theirs, JobRow.beat == job.beat, _BEGUN)
+            .values(runner=self.me, beat=JobRow.beat + 1)
+        )
+        with self._write() as session:
+            return session.scalar(taken.returning(JobRow.id)) is not None
+
+    def others(self) -> set[str]:
+        """Ids of the jobs that other studios have begun."""
+        with self._factory() as session:
+            query = select(JobRow.id).where(
+                _BEGUN, JobRow.runner.is_not(None), JobRow.runner != self.me
+            )
+            return set(session.scalars(query))
 
     def leftovers(self) -> list[Leftover]:
         """Jobs of which a studio that stopped in the middle may have left files."""
-        query = select(JobRow).where(
-            or_(JobRow.state.in_(UNFINISHED), JobRow.moving.is_not(null()))
-        )
         with self._factory() as session:
             return [
                 Leftover(
                     row.id,
+                    row.session_id,
                     row.state == "done",
                     Path(row.out_dir) if row.out_dir else None,
                     tuple(Move(Path(a), Path(b), sha256) for a, b, sha256 in row.moving or ()),
+                    row.runner,
+                    row.beat,
                 )
-                for row in session.scalars(query)
+                for row in session.scalars(select(JobRow).where(_BEGUN))
             ]
 
-    def requeue_unfinished(self) -> None:
-        """Queue them again; one that stopped the studio three times has failed."""
+    def requeue_unfinished(self, job_ids: Collection[str] | None = None) -> None:
+        """Queue them again, or those of these ids; one that stopped the studio thrice has failed.
+
+        Args:
+            job_ids: jobs that this studio took over; None are all, where there is no other studio.
+        """
+        unfinished = select(JobRow).where(JobRow.state.in_(UNFINISHED))
+        if job_ids is not None:
+            unfinished = unfinished.where(JobRow.id.in_(job_ids), JobRow.runner == self.me)
         with self._write() as session:
-            for row in session.scalars(select(JobRow).where(JobRow.state.in_(UNFINISHED))):
-                row.text, row.done = "", 0.0
+            for row in session.scalars(unfinished):
+                row.text, row.done, row.runner = "", 0.0, None
                 if row.cancel_requested:
                     row.state, row.finished, row.cancel_requested = "cancelled", now(), False
+                    cancel_behind(session, row)
                 elif row.attempts >= MAX_ATTEMPTS:
                     row.state, row.finished = "failed", now()
                     row.error = (
                         f"The studio stopped {row.attempts} times in the middle of this file; "
                         "try it alone, or with a smaller tile"
                     )
+                    follow(session, row)
                 else:
                     row.state = "queued"
+            settle_chains(session)

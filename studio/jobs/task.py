@@ -92,6 +92,7 @@ class Outcome:
     device: str = ""
     engine_version: str = ""
     inputs: tuple[tuple[str, int], ...] = ()  # sha256 and bytes of each
+    camera: str = ""  # that took the first of them, as far as it says
     files: tuple[FileFacts, ...] = ()
     measurements: tuple[tuple[str, float, str], ...] = ()
     notes: tuple[str, ...] = ()

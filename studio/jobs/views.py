@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -107,6 +107,8 @@ class JobView:
     notes: tuple[str, ...] = ()
     models: Mapping[str, str] = field(default_factory=dict[str, str])
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
+    parent: str | None = None  # id of the step before, of a recipe
+    recipe: Mapping[str, Any] = field(default_factory=dict[str, Any])  # see `studio.recipes.runs`
 
     @property
     def finished_state(self) -> bool:
@@ -115,9 +117,18 @@ class JobView:
 
     @property
     def name(self) -> str:
-        """Its first input, and how many more there are; "" where there are none."""
-        more = f" and {len(self.inputs) - 1} more" if len(self.inputs) > 1 else ""
-        return f"{self.inputs[0].name}{more}" if self.inputs else ""
+        """Its first input, and how many more there are; "" where there are none.
+
+        A later step is called after the file that its recipe began with.
+        """
+        if self.parent is not None and self.recipe.get("source"):
+            return str(self.recipe["source"])
+        return first_name([file.name for file in self.inputs])
+
+    @property
+    def step(self) -> tuple[int, int] | None:
+        """Which step of how many a job of a recipe is."""
+        return (int(self.recipe["step"]), int(self.recipe["steps"])) if self.recipe else None
 
     @property
     def primary(self) -> ArtifactView | None:
@@ -165,6 +176,8 @@ class JobView:
             notes=tuple(row.notes),
             models=row.models,
             versions=row.versions,
+            parent=row.parent,
+            recipe=row.recipe or {},
         )
 
 
@@ -203,6 +216,12 @@ class QueueView:
     waiting: int
     ahead: int
     seconds_left: float | None = None
+
+
+def first_name(names: Sequence[str]) -> str:
+    """What a job is called after its inputs: the first, and how many more there are."""
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{names[0]}{more}" if names else ""
 
 
 def engine_title(engine_id: str) -> str:

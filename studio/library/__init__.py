@@ -1,0 +1,1 @@
+"""Everything ever made: finding, looking at, comparing, deleting; sessions as files."""
