@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from kernels.precision import fast_bfloat16
+
 
 def mixed(device: torch.device, wanted: bool = True) -> AbstractContextManager[Any]:
     """bfloat16 for convolutions where it is wanted and the processor has it; weights stay float32.
@@ -15,5 +17,5 @@ def mixed(device: torch.device, wanted: bool = True) -> AbstractContextManager[A
         device: of the tensors.
         wanted: False works in float32 throughout.
     """
-    able = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted and able)
+    enabled = wanted and fast_bfloat16(device)
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kernels.precision import fast_bfloat16
+
 _STEPS = 5
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 
@@ -82,14 +84,17 @@ class Muon(torch.optim.Optimizer):
 def orthogonal(matrix: Tensor) -> Tensor:
     """(m, n) -> its nearest matrix of singular values about one, times sqrt(max(1, m/n)).
 
-    Five steps of a quintic Newton-Schulz iteration; singular values end between 0.7 and 1.2.
+    Five steps of a quintic Newton-Schulz iteration; singular values end between 0.7 and 1.2. It is
+    worked out in bfloat16 where the processor multiplies it natively: half the time of wide layers.
     """
     a, b, c = _QUINTIC
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if tall else matrix
     x = x / (x.norm() + 1e-7)
+    if fast_bfloat16(x.device):
+        x = x.bfloat16()
     for _ in range(_STEPS):
         square = x @ x.T
         x = a * x + (b * square + c * square @ square) @ x
-    x = x.T if tall else x
+    x = (x.T if tall else x).to(matrix.dtype)
     return x * max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5

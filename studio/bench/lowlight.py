@@ -44,7 +44,7 @@ from engines.raw.noiser.transfer import encode_srgb
 from engines.raw.unprocess import decode_srgb
 from engines.registry import engine_class
 from studio.bench.job import BenchJob
-from studio.bench.raw_quality import PHOTOS
+from studio.bench.raw_scenes import PHOTOS
 
 TITLE = "Brightening of under-exposed photographs, beside filters"
 BLACK, WHITE = 512.0, 16383.0

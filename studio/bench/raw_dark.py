@@ -30,7 +30,8 @@ from engines.raw.yond.denoise import denoise
 from engines.raw.yond.params import YondParams
 from kernels.bayer import pack, unpack
 from studio.bench.job import BenchJob
-from studio.bench.raw_quality import clean_sheet, score
+from studio.bench.raw_quality import score
+from studio.bench.raw_scenes import clean_sheet
 
 TITLE = "Extremely dark, banded pictures"
 CONDITIONS: tuple[

@@ -23,7 +23,7 @@ from engines.raw.yond.denoise import denoise
 from engines.raw.yond.params import YondParams
 from kernels.bayer import pack
 from studio.bench.job import BenchJob
-from studio.bench.raw_quality import CONDITIONS, CROP, SCALE, add_noise, clean_sheet
+from studio.bench.raw_scenes import CONDITIONS, CROP, SCALE, add_noise, clean_sheet
 
 TITLE = "Gain and read noise, blindly"
 _WINDOW, _INNER, _BINS = 29, 19, 1000

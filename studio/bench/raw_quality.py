@@ -1,77 +1,96 @@
-"""`bench raw-quality`: what `raw.yond` gains over wavelet shrinkage that knows the true noise.
+"""`bench raw-quality`: what `raw.yond` gains, beside classical methods that know the true noise.
 
-Ten sharp photographs kept out of training are turned into one linear Bayer sheet; noise of a Sony
-A7S II at six ISO settings (K, sigma from the ELD calibration) is added in digital numbers and
-quantised. Wavelet shrinkage (scikit-image, BayesShrink, per packed plane, stabilised domain, exact
-unbiased inverse) is told the true K and sigma; `raw.yond` is blind with one and with two passes,
-and once told the truth. PSNR and SSIM are those of the linear mosaic (black 0, white 1), the mean
-over the crops.
+Twenty-four scenes kept out of training (`studio.bench.raw_scenes`) lie on one linear Bayer sheet.
+Noise of a Sony A7S II is added in digital numbers and quantised: photons and Gaussian read noise at
+six ISO settings, and at the two highest once more as ELD models them, read noise with heavy tails
+and rows. Wavelet shrinkage (scikit-image, BayesShrink) and BM3D work plane by plane in the
+stabilised domain with the exact unbiased inverse, and are told the true K and sigma; `raw.yond` is
+blind with one and two passes, and once told the truth. PSNR and SSIM are of the linear mosaic
+(black 0, white 1), then of the picture developed from it (white balance, edge-aware demosaicing,
+sRGB curve), all means over the scenes. `lead_db` is the mean lead over BM3D on the mosaic,
+`least_db` that of the scene where it is smallest.
+
+BM3D (PyPI `bm3d`, and `bm4d` for it) is free for non-commercial use only, so it is no dependency:
+STUDIO_BENCH_PEERS names a folder into which `pip install --no-deps --target` put it. Without it its
+rows and the leads are left out. STUDIO_BENCH_ONLY="ISO 6400,ELD ISO 25600" names the conditions to
+run, STUDIO_BENCH_WEIGHTS=a,b the weights, STUDIO_BENCH_EVERY takes every so-many-th scene alone.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
-from engines.base import UserError
-from engines.raw.unprocess import decode_srgb
+from engines.raw.noise.cameras import named
+from engines.raw.noise.model import expose, levels
+from engines.raw.noise.sensor import SensorNoise
 from engines.raw.yond.arch import GuidedResUnet
 from engines.raw.yond.denoise import denoise, keep_clipped
 from engines.raw.yond.params import YondParams
 from kernels.anscombe import forward, unbiased_inverse
 from kernels.bayer import pack, unpack
 from studio.bench.job import BenchJob
-
-TITLE = "raw.yond against wavelet shrinkage that knows the noise"
-PHOTOS = Path(__file__).resolve().parents[2] / "tests" / "data" / "photos"
-CONDITIONS: tuple[tuple[str, float, float], ...] = (
-    ("ISO 400", 0.3825, 2.06),
-    ("ISO 1600", 1.530, 6.299),
-    ("ISO 3200", 3.060, 3.919),
-    ("ISO 6400", 6.120, 7.116),
-    ("ISO 12800", 12.24, 14.25),
-    ("ISO 25600", 24.48, 25.85),
+from studio.bench.raw_scenes import (
+    BLACK,
+    CONDITIONS,
+    CROP,
+    NEUTRAL,
+    SCALE,
+    WHITE,
+    Floats,
+    add_noise,
+    all_scenes,
 )
-BLACK, WHITE = 512.0, 16383.0
-SCALE = WHITE - BLACK
-CROP = 256
-_NEUTRAL = np.array([0.48, 1.0, 0.62], dtype=np.float32)  # a daylight camera's grey
-_EXPOSURE = 0.7
+
+TITLE = "raw.yond against wavelets and BM3D that know the noise"
+BM3D = "BM3D, true noise"
+_CAMERA, _ELD = "sony-a7s-ii", (12800.0, 25600.0)
 
 
-def clean_sheet() -> NDArray[np.float32]:
-    """(512, 1280) linear RGGB mosaic in [0, 1] made of the ten crops, five a row.
+@dataclass(frozen=True)
+class Condition:
+    """Noise that one exposure has: K and sigma, DN, are what a method can be told."""
 
-    Raises:
-        UserError: the photographs are not there (they come with the repository, not the package).
-    """
-    files = sorted(PHOTOS.glob("*.png"))
-    if not files:
-        raise UserError("The photographs of this bench are in tests/data/photos of the repository")
-    crops = [np.asarray(Image.open(file).convert("RGB"), np.float32) / 255.0 for file in files]
-    rows = [np.concatenate(crops[start : start + 5], axis=1) for start in (0, 5)]
-    camera = decode_srgb(np.concatenate(rows, axis=0)) * _NEUTRAL * np.float32(_EXPOSURE)
-    mosaic = np.empty(camera.shape[:2], dtype=np.float32)
-    for y, x, channel in ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2)):
-        mosaic[y::2, x::2] = camera[y::2, x::2, channel]
-    return mosaic
+    name: str
+    gain: float
+    sigma: float
+    draw: Callable[[Floats, int], Floats]
 
 
-def add_noise(
-    clean: NDArray[np.float32], gain: float, sigma: float, seed: int
-) -> NDArray[np.float32]:
-    """Photons, read noise and whole digital numbers, clipped as a sensor does; all in [0, 1]."""
-    random = np.random.default_rng(seed)
-    photons = random.poisson(clean.astype(np.float64) * SCALE / gain)
-    raw = BLACK + gain * photons + random.normal(0.0, sigma, clean.shape)
-    raw = np.clip(np.round(raw), 0.0, WHITE)
-    return ((raw - BLACK) / SCALE).astype(np.float32)
+def conditions() -> list[Condition]:
+    """Six of photons and Gaussian read noise, two of ELD."""
+    found = [
+        Condition(
+            name, gain, sigma,
+            lambda clean, seed, k=gain, s=sigma: add_noise(clean, k, s, seed),
+        )
+        for name, gain, sigma in CONDITIONS
+    ]  # fmt: skip
+    for iso in _ELD:
+        noise = SensorNoise.of(named(_CAMERA).profile.at(iso))
+        total = float(np.sqrt(noise.deviation**2 + noise.sigma_row**2 + 1.0 / 12.0))
+        found.append(
+            Condition(
+                f"ELD ISO {iso:.0f}", noise.K, total,
+                lambda clean, seed, noise=noise: _eld(clean, noise, seed),
+            )
+        )  # fmt: skip
+    return found
+
+
+def _eld(clean: Floats, noise: SensorNoise, seed: int) -> Floats:
+    signal = expose(clean * np.float32(SCALE), noise, "RGGB", np.random.default_rng((7, seed)))
+    raw = levels(signal, np.full((1, 1), BLACK, np.float32), WHITE).astype(np.float32)
+    return (raw - np.float32(BLACK)) / np.float32(SCALE)
 
 
 def wavelet(planes: Tensor, gain: float, sigma: float) -> Tensor:
@@ -88,56 +107,160 @@ def wavelet(planes: Tensor, gain: float, sigma: float) -> Tensor:
     return (back / SCALE).float()
 
 
-def score(clean: NDArray[np.float32], found: NDArray[np.float32]) -> tuple[float, float]:
-    """Mean PSNR (dB, peak 1) and SSIM over the crops of the sheet."""
+def bm3d_of(package: Any, planes: Tensor, gain: float, sigma: float) -> Tensor:
+    """BM3D of each packed plane of each scene in the stabilised domain, told the true noise."""
+    z = forward(planes.double() * SCALE, gain, sigma).numpy()
+    side = CROP // 2
+    smooth = np.empty_like(z)
+    for plane, out in zip(z, smooth, strict=True):
+        for top in range(0, plane.shape[0], side):
+            for left in range(0, plane.shape[1], side):
+                place = (slice(top, top + side), slice(left, left + side))
+                out[place] = package.bm3d(plane[place], 1.0)
+    return (unbiased_inverse(torch.from_numpy(smooth), gain, sigma) / SCALE).float()
+
+
+def developed(mosaic: Floats) -> Floats:
+    """Linear RGGB mosaic in [0, 1] -> (H, W, 3) sRGB in [0, 1]."""
+    balanced = np.empty_like(mosaic)
+    for y, x, channel in ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2)):
+        balanced[y::2, x::2] = mosaic[y::2, x::2] / NEUTRAL[channel]
+    whole = np.round(np.clip(balanced, 0.0, 1.0) * 65535.0).astype(np.uint16)
+    # OpenCV names a pattern by its second row and column: its BG is RGGB.
+    linear = cv2.cvtColor(whole, cv2.COLOR_BayerBG2RGB_EA).astype(np.float32) / 65535.0
+    curve = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return curve.astype(np.float32)
+
+
+def score(clean: Floats, found: Floats) -> tuple[float, float]:
+    """Mean PSNR (dB, peak 1) and SSIM of the linear mosaic over the crops of a sheet."""
+    each = np.array(list(_of_mosaics(clean, found)))
+    return float(each[:, 0].mean()), float(each[:, 1].mean())
+
+
+def _of_mosaics(clean: Floats, found: Floats) -> Iterator[tuple[float, float]]:
     from skimage.metrics import structural_similarity
 
-    psnr: list[float] = []
-    ssim: list[float] = []
-    for top in range(0, clean.shape[0], CROP):
-        for left in range(0, clean.shape[1], CROP):
-            a = clean[top : top + CROP, left : left + CROP].astype(np.float64)
-            b = np.clip(found[top : top + CROP, left : left + CROP], 0.0, 1.0).astype(np.float64)
-            psnr.append(float(-10.0 * np.log10(np.mean((a - b) ** 2))))
-            both = [pack(torch.from_numpy(x), "RGGB").numpy() for x in (a, b)]
-            planes = zip(*both, strict=True)
-            ssim.append(
-                float(np.mean([structural_similarity(p, q, data_range=1.0) for p, q in planes]))
-            )
-    return float(np.mean(psnr)), float(np.mean(ssim))
+    for a, b in _crops(clean, np.clip(found, 0.0, 1.0)):
+        both = [pack(torch.from_numpy(x), "RGGB").numpy() for x in (a, b)]
+        planes = zip(*both, strict=True)
+        alike = [structural_similarity(p, q, data_range=1.0) for p, q in planes]
+        yield _psnr(a, b), float(np.mean(alike))
 
 
-def run(weights: str = "yond-snrnet-small") -> list[dict[str, Any]]:
-    """One row a condition and method: psnr, ssim, and K and sigma where they were measured."""
+def _of_pictures(clean: Floats, found: Floats) -> Iterator[tuple[float, float]]:
+    from skimage.metrics import structural_similarity
+
+    for a, b in _crops(developed(clean), developed(found)):
+        yield _psnr(a, b), float(structural_similarity(a, b, data_range=1.0, channel_axis=2))
+
+
+def _psnr(a: Floats, b: Floats) -> float:
+    return float(-10.0 * np.log10(np.mean((a.astype(np.float64) - b) ** 2)))
+
+
+def _crops(*sheets: Floats) -> Iterator[tuple[Floats, ...]]:
+    height, width = sheets[0].shape[:2]
+    for top in range(0, height, CROP):
+        for left in range(0, width, CROP):
+            yield tuple(s[top : top + CROP, left : left + CROP] for s in sheets)
+
+
+def run() -> list[dict[str, Any]]:
+    """One row a condition and method, and K and sigma where they were measured.
+
+    Raises:
+        UserError: the photographs are not there (they come with the repository).
+    """
     job = BenchJob()
-    network = job.load(weights).network
-    assert isinstance(network, GuidedResUnet)
-    clean = clean_sheet()
+    names = os.environ.get("STUDIO_BENCH_WEIGHTS", ",".join(_shipped_weights())).split(",")
+    networks: dict[str, GuidedResUnet] = {name: job.load(name).network for name in names}
+    only = [one for one in os.environ.get("STUDIO_BENCH_ONLY", "").split(",") if one]
+    clean = _some(all_scenes().mosaic)
+    peer = _bm3d()
     rows: list[dict[str, Any]] = []
-    for number, (name, gain, sigma) in enumerate(CONDITIONS):
-        noisy = add_noise(clean, gain, sigma, seed=number)
+    for number, at in enumerate(conditions()):
+        if only and at.name not in only:
+            continue
+        noisy = at.draw(clean, number)
         planes = pack(torch.from_numpy(noisy), "RGGB")
-
-        def row(method: str, found: Tensor, **more: float) -> None:
-            psnr, ssim = score(clean, unpack(found, "RGGB", *clean.shape).numpy())
+        first, base = len(rows), None
+        for method, found, more in _methods(planes, at, networks, peer, job):
+            mosaic = unpack(found, "RGGB", *clean.shape).numpy()
+            linear = np.array(list(_of_mosaics(clean, mosaic)))
+            picture = np.array(list(_of_pictures(clean, mosaic)))
+            base = linear[:, 0] if method == BM3D else base
+            lead = {}
+            if base is not None:
+                lead = {
+                    "lead_db": round(float((linear[:, 0] - base).mean()), 2),
+                    "least_db": round(float((linear[:, 0] - base).min()), 2),
+                }
             rows.append(
-                {"condition": name, "K": gain, "sigma": sigma, "method": method,  # noqa: B023
-                 "psnr": round(psnr, 3), "ssim": round(ssim, 4), **more}
+                {
+                    "condition": at.name, "K": round(at.gain, 3), "sigma": round(at.sigma, 3),
+                    "method": method,
+                    "psnr": round(float(linear[:, 0].mean()), 3),
+                    "ssim": round(float(linear[:, 1].mean()), 4),
+                    "psnr_developed": round(float(picture[:, 0].mean()), 2),
+                    "ssim_developed": round(float(picture[:, 1].mean()), 4),
+                } | lead | more
             )  # fmt: skip
+        for row in rows[first:]:
+            sys.stderr.write(f"{row}\n")
+    return rows
 
-        row("noisy", planes)
-        row("wavelet, true noise", wavelet(planes, gain, sigma))
+
+def _methods(
+    planes: Tensor,
+    at: Condition,
+    networks: dict[str, GuidedResUnet],
+    peer: Any,
+    job: BenchJob,
+) -> Iterator[tuple[str, Tensor, dict[str, float]]]:
+    if peer is not None:  # first, as the others' leads are over it
+        yield BM3D, bm3d_of(peer, planes, at.gain, at.sigma), {}
+    yield "noisy", planes, {}
+    yield "wavelet, true noise", wavelet(planes, at.gain, at.sigma), {}
+    for name, network in networks.items():
         for method, params in (
-            ("raw.yond, blind, 1 pass", YondParams(passes=1)),
-            ("raw.yond, blind, 2 passes", YondParams()),
-            ("raw.yond, true noise", YondParams(K=gain, sigma=sigma)),
+            ("blind, 1 pass", YondParams(passes=1)),
+            ("blind, 2 passes", YondParams()),
+            ("true noise", YondParams(K=at.gain, sigma=at.sigma)),
         ):
             done = denoise(planes, SCALE, network, params, job)
-            row(
-                method,
-                keep_clipped(planes, done.planes),
-                K_found=round(done.last.K, 3),
-                sigma_found=round(done.last.sigma, 2),
-                confidence=round(done.last.confidence, 2),
-            )
-    return rows
+            measured = {
+                "K_found": round(done.last.K, 3),
+                "sigma_found": round(done.last.sigma, 2),
+                "confidence": round(done.last.confidence, 2),
+            }
+            yield f"{name}, {method}", keep_clipped(planes, done.planes), measured
+
+
+def _some(mosaic: Floats) -> Floats:
+    """Every so-many-th scene, as STUDIO_BENCH_EVERY says, in one row."""
+    every = max(int(os.environ.get("STUDIO_BENCH_EVERY", "1")), 1)
+    if every == 1:
+        return mosaic
+    crops = [crop for (crop,) in _crops(mosaic)]
+    return np.concatenate(crops[::every], axis=1)
+
+
+def _shipped_weights() -> list[str]:
+    from engines.weights import bundled
+
+    return [file.id for file in bundled() if file.id.startswith("yond-")]
+
+
+def _bm3d() -> Any:
+    folder = os.environ.get("STUDIO_BENCH_PEERS")
+    if folder:
+        sys.path.insert(0, folder)
+    try:
+        return import_module("bm3d")
+    except ImportError:
+        sys.stderr.write("BM3D is left out: STUDIO_BENCH_PEERS names no folder that holds it\n")
+        return None
+    finally:
+        if folder:
+            sys.path.remove(folder)

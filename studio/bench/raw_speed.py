@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from studio.bench.raw_quality import BLACK, SCALE, WHITE, clean_sheet
+from studio.bench.raw_scenes import BLACK, SCALE, WHITE, clean_sheet
 from studio.config import Settings
 from studio.jobs.service import LOCAL, Studio
 

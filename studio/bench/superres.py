@@ -35,7 +35,7 @@ from engines.superres.degrade.practical import full, half
 from engines.superres.metrics.detail import detail_db
 from engines.superres.metrics.fidelity import luma, psnr_y, ssim_y
 from engines.superres.metrics.natural import Natural
-from studio.bench.raw_quality import PHOTOS
+from studio.bench.raw_scenes import PHOTOS
 from studio.bench.upscalers import PEERS, SCALE, Enlarge, Picture, cubic, ours, peer
 
 TITLE = "Super-resolution four times, beside filters and other networks"

@@ -25,7 +25,7 @@ import torch
 from engines.base import UserError
 from engines.superres.fast import FastNet
 from engines.superres.precision import mixed
-from studio.bench.raw_quality import PHOTOS
+from studio.bench.raw_scenes import PHOTOS
 from studio.bench.upscalers import SCALE, Picture, peer
 from studio.config import Settings
 from studio.jobs.service import LOCAL, Studio

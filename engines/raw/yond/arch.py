@@ -118,16 +118,19 @@ class GuidedResUnet(nn.Module):
         """
         t = t.reshape(-1, 1, 1, 1)
         if self.noise_units:
-            mean = functional.avg_pool2d(
-                functional.pad(x, (2, 2, 2, 2), mode="replicate"), 5, stride=1
-            )
-            detail = torch.asinh((x - mean) / t)
-            residual = self._unet(torch.cat([x, detail], dim=1), torch.log10(t))
-            return x + t * residual
+            residual = self._unet(self.told(x, t), torch.log10(t))
+            return x + t * residual.float()  # mixed precision ends here
         if peak is None:
             peak = x.amax(dim=(1, 2, 3))
         peak = peak.reshape(-1, 1, 1, 1)
         return x + peak * self._unet(x / peak, t / peak)
+
+    @staticmethod
+    def told(x: Tensor, t: Tensor) -> Tensor:
+        """(B, 4, h, w) -> (B, 8, h, w): the planes, and their detail in units of the noise."""
+        around = functional.pad(x, (2, 2, 2, 2), mode="replicate")
+        mean = functional.avg_pool2d(around, 5, stride=1)
+        return torch.cat([x, torch.asinh((x - mean) / t)], dim=1)
 
     def _unet(self, x: Tensor, guide: Tensor) -> Tensor:
         part = self.get_submodule

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 from engines.raw.yond.arch import GuidedResUnet
+from engines.raw.yond.folded import Folded
 from kernels.anscombe import algebraic_inverse, bias_table, forward, stabilise
+from kernels.precision import fast_bfloat16
 
 T_FACTOR = 1.03  # spread of the bias-corrected transform over most of its range, against 1
 T_RANGE = (0.001, 0.2)  # beyond it no network of ours was trained
@@ -69,6 +71,8 @@ def denoise_tiles(
     scale: float,
     strength: float,
     step: Callable[[], None],
+    *,
+    half: bool = True,
 ) -> Iterator[tuple[Tile, Tensor]]:
     """Denoise some tiles of an image.
 
@@ -80,6 +84,8 @@ def denoise_tiles(
         scale: white minus black in DN.
         strength: factor on the noise level told to the network, above 0.
         step: called before every tile; may raise `Cancelled`.
+        half: allow features in bfloat16 where the processor multiplies it natively; the result
+            differs by less than a hundredth of the noise.
 
     Yields:
         A tile and its denoised planes (4, bottom - top, right - left) on the CPU.
@@ -92,6 +98,8 @@ def denoise_tiles(
     level = torch.tensor([t], device=device)
     brightest = stabilise(planes.max() * scale, noise.gain, noise.sigma, table)
     peak = ((brightest - low) / span).to(device)
+    kind = torch.bfloat16 if half and fast_bfloat16(device) else torch.float32
+    folded = Folded(network, level, peak, kind)
     halo = _halo(network)
     for tile in tiles:
         step()
@@ -99,7 +107,7 @@ def denoise_tiles(
         z = stabilise(part * scale, noise.gain, noise.sigma, table)
         n = ((z - low) / span)[None].contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
-            n = network(n, level, peak)
+            n = folded(n)
         z = n[0] * span + low
         top, left, bottom, right = tile
         inner = z[:, halo : halo + bottom - top, halo : halo + right - left]

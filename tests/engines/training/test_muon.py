@@ -21,7 +21,7 @@ def test_the_direction_is_that_of_the_gradient() -> None:
     u = torch.tensor([[1.0], [0.0]])
     v = torch.tensor([[0.6, 0.8, 0.0]])
     step = orthogonal(3.0 * u @ v)
-    assert torch.allclose(step / step.norm(), u @ v, atol=1e-3)
+    assert torch.allclose(step / step.norm(), u @ v, atol=1e-2)  # three digits in bfloat16
 
 
 def test_others_move_as_adam_moves_them() -> None:

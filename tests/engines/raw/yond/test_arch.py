@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from engines import weights
 from engines.base import UserError
 from engines.raw.yond.arch import GuidedResUnet
+from engines.raw.yond.folded import Folded
 from engines.raw.yond.pipeline import Noise, denoise_tiles, noise_level, plan, scattered
 
 GOLDEN = Path(__file__).parents[3] / "data" / "golden"
@@ -88,7 +89,7 @@ def test_tiles_equal_the_whole(noise_units: bool, size: tuple[int, int]) -> None
         out = torch.full_like(planes, torch.nan)
         tiles = plan(*size, side)
         for (top, left, bottom, right), part in denoise_tiles(
-            planes, tiles, network, noise, scale, 1.0, lambda: None
+            planes, tiles, network, noise, scale, 1.0, lambda: None, half=False
         ):
             out[:, top:bottom, left:right] = part
         return out
@@ -97,6 +98,24 @@ def test_tiles_equal_the_whole(noise_units: bool, size: tuple[int, int]) -> None
     assert torch.isfinite(whole).all()
     assert (whole - planes).abs().max() > 0.1 * noise_level(noise, scale)
     torch.testing.assert_close(denoised(32), whole, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize(("levels", "noise_units"), [(5, False), (4, True), (2, True)])
+def test_one_noise_level_folded_into_the_weights_is_the_same_function(
+    levels: int, noise_units: bool
+) -> None:
+    network = _random(8, levels, noise_units)
+    x = torch.rand(2, 4, 48, 64, generator=torch.Generator().manual_seed(2))
+    t, peak = torch.tensor([0.02]), torch.tensor(0.9)
+    exact = network.double()(x.double(), t.double(), peak.double())
+    network.float()
+    found = Folded(network, t, peak)(x)
+    assert (exact - x).abs().max() > 0.5 * t
+    torch.testing.assert_close(found.double(), exact, rtol=0, atol=1e-6)
+    rough = Folded(network, t, peak, torch.bfloat16)(x)
+    moved = (exact - x).std()
+    assert float((rough - exact).std() / moved) < 0.02
+    assert rough.dtype == torch.float32
 
 
 def test_scattered_tiles_are_spread() -> None:

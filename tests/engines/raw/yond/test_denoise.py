@@ -17,7 +17,7 @@ from engines.raw.yond.denoise import denoise, keep_clipped, put_back
 from engines.raw.yond.params import YondParams
 from kernels.bayer import pack
 from studio.bench.job import BenchJob
-from studio.bench.raw_quality import SCALE, add_noise, clean_sheet
+from studio.bench.raw_scenes import SCALE, add_noise, clean_sheet
 
 GAIN, SIGMA = 6.12, 7.116
 
