@@ -245,7 +245,8 @@ class KnowsCameras(Protocol):
 class Engine(Protocol):
     """One method. Instances are stateless; `run` may be called from any process.
 
-    One whose files all belong to one item has `together = True` (see `takes_together`).
+    One whose files all belong to one item has `together = True` (see `takes_together`); one that
+    gives something else than it takes has a static method `gives` (see the function of that name).
     """
 
     id: ClassVar[str]  # "raw.yond": tab's package, dot, method
@@ -277,3 +278,12 @@ class Engine(Protocol):
 def takes_together(engine: type[Engine]) -> bool:
     """Whether all files that are given at once make up one item, as a camera's calibration does."""
     return bool(getattr(engine, "together", False))
+
+
+def gives(engine: type[Engine], params: Any) -> tuple[MediaKind, ...]:
+    """Kinds of an engine's outputs with these `Params`, the primary one's first.
+
+    By default those that it takes.
+    """
+    said = getattr(engine, "gives", None)
+    return tuple(said(params)) if said is not None else engine.accepts

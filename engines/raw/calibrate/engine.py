@@ -32,3 +32,8 @@ class CalibrateEngine:
         from engines.raw.calibrate.process import process
 
         return process(inputs, params, job)
+
+    @staticmethod
+    def gives(_params: Any) -> Sequence[MediaKind]:
+        """See `engines.base.gives`."""
+        return ("profile",)

@@ -32,3 +32,8 @@ class NoiserEngine:
         if len(inputs) != 1:
             raise UserError("NoiSER takes one picture at a time")
         return brighten(inputs[0], params, job, self.id, self.version)
+
+    @staticmethod
+    def gives(_params: NoiserParams) -> Sequence[MediaKind]:
+        """See `engines.base.gives`."""
+        return ("image",)

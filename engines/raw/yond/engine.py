@@ -31,3 +31,8 @@ class YondEngine:
         if len(inputs) != 1:
             raise UserError("YOND takes one RAW file at a time")
         return process(inputs[0], params, job, self.id, self.version)
+
+    @staticmethod
+    def gives(params: YondParams) -> Sequence[MediaKind]:
+        """See `engines.base.gives`."""
+        return tuple("image" if form in ("tiff", "jpeg") else "raw" for form in params.output)
