@@ -103,7 +103,7 @@ def test_a_deleted_step_leaves_nobody_waiting(settings: Settings, write: Write) 
     assert studio.job(LOCAL, second).state == "cancelled"
     with closing(
         sqlite3.connect(settings.home / "studio.db")
-    ) as plain:  # as another might leave it
+    ) as plain:  # by another
         plain.execute("UPDATE jobs SET state = 'planned'")
         plain.commit()
     studio.start()
