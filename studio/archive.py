@@ -17,10 +17,11 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True)
 class Member:
-    """A file or folder to pack, and the name that it gets unless another has it already."""
+    """A file or folder to pack, or bytes, and its name unless another has that already."""
 
-    path: Path
+    path: Path | None
     name: str
+    data: bytes = b""
 
 
 class _Pipe(io.RawIOBase):
@@ -48,12 +49,12 @@ def zip_stream(members: Sequence[Member]) -> Iterator[bytes]:
     """
     pipe = _Pipe()
     with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-        for path, name in _files(members):
-            modified = time.localtime(path.stat().st_mtime)[:6]
+        for path, name, data in _files(members):
+            modified = time.localtime(path.stat().st_mtime if path else None)[:6]
             info = zipfile.ZipInfo(name, date_time=(max(modified[0], 1980), *modified[1:]))
             info.external_attr = 0o644 << 16
             with (
-                path.open("rb") as source,
+                path.open("rb") if path else io.BytesIO(data) as source,
                 archive.open(info, "w", force_zip64=True) as target,
             ):
                 while piece := source.read(_PIECE):
@@ -62,21 +63,22 @@ def zip_stream(members: Sequence[Member]) -> Iterator[bytes]:
     yield pipe.take()
 
 
-def _files(members: Sequence[Member]) -> Iterator[tuple[Path, str]]:
+def _files(members: Sequence[Member]) -> Iterator[tuple[Path | None, str, bytes]]:
     taken: set[str] = set()
     for member in members:
-        folder = member.path.is_dir()
+        folder = member.path is not None and member.path.is_dir()
         name = _free_name(member.name, taken, suffixed=not folder)
-        if not folder:
-            yield member.path, name
+        if member.path is None or not folder:
+            yield member.path, name, member.data
             continue
         for path in files_below(member.path):
-            yield path, f"{name}/{printable(path.relative_to(member.path).as_posix())}"
+            inside = printable(path.relative_to(member.path).as_posix())
+            yield path, f"{name}/{inside}", b""
 
 
 def _free_name(name: str, taken: set[str], *, suffixed: bool) -> str:
-    path = PurePath(name)
-    stem, suffix = (path.stem, path.suffix) if suffixed else (name, "")
+    suffix = PurePath(name).suffix if suffixed else ""
+    stem = name.removesuffix(suffix)
     number, free = 1, name
     while free.casefold() in taken:  # they may be unpacked where A.dng and a.dng are one file
         number += 1

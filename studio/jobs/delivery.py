@@ -56,9 +56,17 @@ class Delivery:
             self._out_dir.mkdir(parents=True, exist_ok=True)
 
     def deliver(
-        self, files: Sequence[FileFacts], journal: Callable[[Sequence[Move]], None]
+        self,
+        files: Sequence[FileFacts],
+        journal: Callable[[Sequence[Move]], None],
+        check: Callable[[], None] = lambda: None,
     ) -> list[tuple[FileFacts, Path]]:
         """Put every declared file in its place; what was not declared is dropped.
+
+        Args:
+            files: what the engine declared.
+            journal: notes the moves so far before the last of them is made.
+            check: called before the job's folder appears; what it raises keeps it from appearing.
 
         Raises:
             OSError: the disk is full, or the folder cannot be written; `abandon` then clears up.
@@ -79,6 +87,7 @@ class Delivery:
                 placed.append((file, self._final / file.name))
         placed = self._name_outside(outside, journal) + placed
         sync_folder(self.workspace)
+        check()
         remove_tree(self._final)
         os.rename(self.workspace, self._final)
         sync_folder(self._final.parent)
@@ -115,6 +124,10 @@ class Delivery:
             remove_staged(self._out_dir, self._job_id)
         remove_tree(self.workspace)
         remove_tree(self._final)
+
+    def forget(self) -> None:
+        """Another studio does the job now, and what it makes is left alone."""
+        remove_tree(self.workspace)
 
 
 def remove_staged(folder: Path, job_id: str) -> None:

@@ -19,12 +19,13 @@ from engines.weights import ModelFile
 from studio.config import Settings
 from studio.jobs.delivery import Delivery
 from studio.jobs.executor import Executor
+from studio.jobs.keeper import Keeper
 from studio.jobs.recovery import recover
 from studio.jobs.store import Store
 from studio.jobs.store_base import CannotWrite
 from studio.jobs.store_runner import Claimed
 from studio.jobs.task import FileFacts, Outcome, Progress, Task
-from studio.workspace import printable
+from studio.workspace import printable, remove_tree
 
 _LOOK_EVERY = 0.5  # seconds between looks for jobs that another process queued
 _WRITE_EVERY = 0.25  # seconds between progress rows
@@ -46,7 +47,8 @@ class Runner:
         self._store = store
         self._executor = executor
         self._models = models
-        self._lock = FileLock(settings.home / "runner.lock", thread_local=False)
+        self._lock = FileLock(settings.runner_lock, thread_local=False)
+        self._keeper = Keeper(store, settings, self.wake)
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._ready = threading.Event()
@@ -81,6 +83,7 @@ class Runner:
         self._wake.set()
         if self._thread.ident is not None:
             self._thread.join(timeout=_STOP_WITHIN)
+        self._keeper.stop()
         self._executor.close()
         if not self._thread.is_alive():  # else the lock stays until this process is gone
             self._lock.release()
@@ -119,7 +122,9 @@ class Runner:
                 self._lock.acquire(timeout=0)
             except Timeout:
                 return False
+            self._keeper.introduce()
             recover(self._store, self._settings, alone=first)
+            self._keeper.start()
             self._recovered = True
             self._ready.set()
         self._executor.warm_up()
@@ -141,7 +146,9 @@ class Runner:
             )
             if outcome.state == "done":
                 files = delivery.deliver(
-                    outcome.files, lambda moves: self._store.journal(job.id, moves)
+                    outcome.files,
+                    lambda moves: self._store.journal(job.id, moves),
+                    lambda: self._still_ours(job.id),
                 )
         except Exception as error:  # the queue goes on whatever one job does to it
             outcome = Outcome("failed", _cannot_keep(error, job.out_dir))
@@ -149,14 +156,31 @@ class Runner:
             try:
                 if self._store.finish(job.id, outcome, files):
                     self._tidy(job.id, delivery, delivery.settle)
+                    self._drop_before(job)
                     return
             except Exception as error:
                 outcome = Outcome("failed", _cannot_keep(error, job.out_dir), outcome.seconds)
+        if self._taken_over(job.id):
+            self._tidy(job.id, delivery, delivery.forget)
+            return
         self._tidy(job.id, delivery, delivery.abandon)
         if self._stop.is_set():
             self._store.interrupt(job.id)
         else:
             self._record(job.id, outcome)
+
+    def _taken_over(self, job_id: str) -> bool:
+        """Whether another studio does it: this one was thought gone, or the database was."""
+        if not self._store.shared:
+            return False
+        try:
+            return self._store.taken_over(job_id)
+        except SQLAlchemyError:
+            return True  # if it is not, the next start clears up what the journal names
+
+    def _still_ours(self, job_id: str) -> None:
+        if self._taken_over(job_id):
+            raise UserError("Another studio does this job")
 
     def _record(self, job_id: str, outcome: Outcome) -> None:
         """Note how a job ended, once the disk allows it; the next start does it otherwise."""
@@ -177,6 +201,11 @@ class Runner:
                 self._store.settled(job_id)
         except (OSError, CannotWrite) as error:
             self._complain(f"A temporary file stays until the next start: {error}")
+
+    def _drop_before(self, job: Claimed) -> None:
+        """Remove the files of the step before, where a recipe does not keep them."""
+        if job.parent is not None and not self._store.has_results(job.parent):
+            remove_tree(self._settings.outputs / job.session_id / job.parent)
 
     def _reporter(self, job_id: str) -> Callable[[Progress], None]:
         written = time.monotonic()

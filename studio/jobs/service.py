@@ -19,14 +19,17 @@ from pydantic import ValidationError
 from db.database import DatabaseError, close_database, open_database
 from engines import registry
 from engines.base import UserError, is_local, takes_together
-from studio.config import Settings
+from studio.config import LOCAL, Settings
 from studio.folders import tree_facts
+from studio.jobs.bounded import BoundedExecutor
 from studio.jobs.executor import InlineExecutor, WorkerExecutor
 from studio.jobs.perform import validation_sentence
 from studio.jobs.runner import Runner
 from studio.jobs.store import NewJob, Store
 from studio.jobs.task import RESUMABLE, UNFINISHED_KEPT, scratch
 from studio.jobs.views import ArtifactView, BatchItem, JobView, NotFound, QueueView, SessionView
+from studio.jobs.visited import Visited
+from studio.limits import Limits
 from studio.models import Models
 from studio.presets import Presets
 from studio.unpack import UNPACKED
@@ -43,7 +46,6 @@ from studio.workspace import (
 Source = Literal["page", "cli", "api"]
 _STOPPED_WITHIN = 5.0  # seconds
 _AT_ONCE = 500  # ids in one question to the database
-LOCAL = "local"  # the owner of everything where nobody else can reach the page
 
 
 class Studio:
@@ -66,11 +68,13 @@ class Studio:
             ) from error
         except DatabaseError as error:
             raise UserError(str(error)) from error
-        self._factory = factory
+        self.factory = factory
         self.store = Store(factory)
+        self.limits = Limits(settings, Visited(factory))
         self.models = Models(settings, factory)
         self.presets = Presets(factory)
         executor = InlineExecutor() if settings.executor == "inline" else WorkerExecutor()
+        executor = BoundedExecutor(executor, settings)
         self._runner = Runner(settings, self.store, executor, self.models.list)
 
     def start(self) -> None:
@@ -80,7 +84,7 @@ class Studio:
     def stop(self) -> None:
         """Stop; a running job goes on at the next start."""
         self._runner.stop()
-        close_database(self._factory)
+        close_database(self.factory)
 
     @property
     def is_runner(self) -> bool:
@@ -231,7 +235,7 @@ class Studio:
         queued again; otherwise a new run begins.
         """
         checked, _, _ = check_params(engine_id, params)
-        key = _batch_key(engine_id, checked, out_dir, inputs)
+        key = batch_key(engine_id, checked, out_dir, inputs)
         items = items_of(engine_id, inputs)
         before = self.store.newest_batch(owner, key)
         if before and len(before) == len(items) and any(not _is_done(job) for job in before):
@@ -492,9 +496,10 @@ def _is_done(job: JobView) -> bool:
     return job.state == "done" and not any(file.missing for file in job.outputs)
 
 
-def _batch_key(
+def batch_key(
     engine_id: str, params: Mapping[str, Any], out_dir: Path, inputs: Sequence[Path]
 ) -> str:
+    """Names a batch by what is asked for: the same files, by size and time, have the same key."""
     files: list[tuple[str, int, int]] = []
     for path in inputs:
         facts = path.stat() if path.exists() else None

@@ -14,6 +14,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from db.schema import FINISHED, WAITING, ArtifactRow, JobRow, new_id, now, search_words
 from studio.jobs.store_base import ASIDE, LISTED, drop_results
+from studio.jobs.store_bundle import BundleStore
 from studio.jobs.store_cameras import CameraStore
 from studio.jobs.store_chains import ChainStore, cancel_behind, wait_again
 from studio.jobs.store_library import LibraryStore
@@ -49,7 +50,7 @@ class NewJob:
     recipe: Mapping[str, Any] | None = None  # what a step knows of its chain
 
 
-class Store(SessionStore, RunnerStore, ChainStore, CameraStore, LibraryStore):
+class Store(SessionStore, RunnerStore, ChainStore, CameraStore, LibraryStore, BundleStore):
     """The database as the queue sees it; thread-safe, each call is one transaction.
 
     Every call that changes something may raise `CannotWrite`.

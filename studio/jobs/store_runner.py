@@ -146,9 +146,10 @@ class RunnerStore(StoreBase):
 
     def taken_over(self, job_id: str) -> bool:
         """Whether another studio does a job now."""
-        query = select(JobRow.id).where(JobRow.id == job_id, JobRow.runner.is_distinct_from(self.me))
+        others = JobRow.runner.is_distinct_from(self.me)
         with self._factory() as session:
-            return session.scalar(query) is not None
+            found = session.scalar(select(JobRow.id).where(JobRow.id == job_id, others))
+            return found is not None
 
     @property
     def _mine(self) -> ColumnElement[bool]:

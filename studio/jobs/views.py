@@ -109,6 +109,7 @@ class JobView:
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
     parent: str | None = None  # id of the step before, of a recipe
     recipe: Mapping[str, Any] = field(default_factory=dict[str, Any])  # see `studio.recipes.runs`
+    camera: str = ""
 
     @property
     def finished_state(self) -> bool:
@@ -178,6 +179,7 @@ class JobView:
             versions=row.versions,
             parent=row.parent,
             recipe=row.recipe or {},
+            camera=row.camera,
         )
 
 
