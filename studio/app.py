@@ -13,13 +13,17 @@ from types import FrameType
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from engines import registry
 from engines.base import Engine, UserError
 from studio.config import Settings
-from studio.http import Visitors, app_kwargs
+from studio.guard import VisitorMiddleware
+from studio.http import StudioRoutes
 from studio.jobs.service import Studio
+from studio.library.service import Sweeper
 from studio.page import Page
+from studio.passwords import Passwords
 from studio.scene import tab_id
 from studio.tabs.generic import MethodTab
 from studio.tabs.quantize import QuantizeTab
@@ -28,6 +32,8 @@ from studio.tabs.separation import SeparationTab
 from studio.tabs.speech import SpeechTab
 from studio.tabs.superres import SuperresTab
 from studio.theme import FAVICON, head, studio_theme
+from studio.uploads import Uploads
+from studio.visitors import Visitors
 
 _MADE_BY_HAND: Mapping[str, type[MethodTab]] = {
     "raw": RawTab, "super-resolution": SuperresTab, "speech": SpeechTab,
@@ -63,10 +69,12 @@ def _tabs() -> list[MethodTab]:
 def launch_options(studio: Studio) -> dict[str, Any]:
     """Arguments of `gr.Blocks.launch`: nothing leaves the machine, or is open without need."""
     settings = studio.settings
+    visitors, passwords = Visitors(settings), Passwords(settings.auth)
+    routes = StudioRoutes(studio, visitors, secrets.token_hex(8)).routes()
     return {
         "server_name": settings.host,
         "share": settings.share,
-        "auth": settings.auth,
+        "auth": passwords if settings.auth else None,
         "quiet": True,
         "prevent_thread_lock": True,
         "inbrowser": False,
@@ -86,7 +94,10 @@ def launch_options(studio: Studio) -> dict[str, Any]:
         "theme": studio_theme(),
         "head": head(),
         "favicon_path": str(FAVICON),
-        "app_kwargs": app_kwargs(studio, Visitors(settings), secrets.token_hex(8)),
+        "app_kwargs": {
+            "routes": [Uploads(studio, visitors).route(), *routes],
+            "middleware": [Middleware(VisitorMiddleware, settings=settings, passwords=passwords)],
+        },
     }
 
 
@@ -133,6 +144,8 @@ def serve(studio: Studio, settings: Settings) -> None:
         UserError: the page cannot be served.
     """
     blocks, address = open_page(studio)
+    sweeper = Sweeper(studio)
+    sweeper.start()
     stopped = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -147,6 +160,7 @@ def serve(studio: Studio, settings: Settings) -> None:
         while not stopped.wait(0.5):
             pass
     finally:
+        sweeper.stop()
         blocks.close(verbose=False)
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""What the page needs beside Gradio: visitors' cookies, guarded requests, owner-checked files.
+"""What the page needs beside Gradio: files that are sent to their owner alone.
 
 Gradio serves everything in its cache to whoever has the address, so results never go there: they
 are served from here, after the visitor was compared with the job's owner.
@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import json
 import mimetypes
-import re
-import secrets
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.middleware import Middleware
-from starlette.requests import Request, cookie_parser
+from starlette.requests import Request
 from starlette.responses import (
     FileResponse,
     JSONResponse,
@@ -28,32 +24,25 @@ from starlette.responses import (
 )
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from engines.base import UserError
 from studio.archive import Member, zip_stream
 from studio.asking import Asking
 from studio.inbox import Inbox
 from studio.jobs.views import NotFound
+from studio.library.routes import LibraryRoutes
 from studio.overview import Overviews
 from studio.preview import Previews
+from studio.visitors import Visitors
 from studio.workspace import printable
 
 if TYPE_CHECKING:
-    import gradio as gr
-
-    from studio.config import Settings
     from studio.jobs.service import Studio
     from studio.jobs.views import ArtifactView
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
-COOKIE = "noise_studio_visitor"
-_TOKEN = re.compile(r"[0-9a-f]{32}")
 _ARCHIVE = 10_000  # jobs in one archive
 _QUESTION = 64_000  # bytes
-_YEAR = 365 * 24 * 3600
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-_CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
 # Said here, as the table that Python reads differs from machine to machine, and a browser plays
 # nothing whose type it is not told.
 _SOUNDS = {
@@ -64,141 +53,10 @@ _SOUNDS = {
 }  # fmt: skip
 # Anything else is offered as a download, so that no uploaded document runs as a page of ours.
 _INLINE = {"image/jpeg", "image/png", "image/webp", *_SOUNDS.values()}
-# Gradio evaluates its templates, hence unsafe-eval; no host but our own may be asked for anything.
-_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
-    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob:; "
-    "font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
-    "object-src 'none'; base-uri 'self'; form-action 'self'"
-)
 _SHORTLY = {  # what stands for a chosen file, as long as the page is open
     "Cache-Control": "private, max-age=3600",
     "Content-Security-Policy": "default-src 'none'; sandbox",
 }
-_FRAMES = "; frame-ancestors 'self' https://huggingface.co https://*.hf.space"
-
-
-class VisitorMiddleware:
-    """Gives each visitor a random token, and refuses what another site's page sends.
-
-    Where only this machine reaches the studio there is one owner and no cookie, but the `Host`
-    must be this machine's: a foreign name that was made to point here would otherwise read it.
-    """
-
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        self.app = app
-        self.settings = settings
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        headers = Headers(scope=scope)
-        refusal = self._refusal(scope["method"], headers)
-        if refusal:
-            await PlainTextResponse(refusal, status_code=403)(scope, receive, send)
-            return
-        token = ""
-        if self.settings.shared and visitor_token(headers.get("cookie", "")) is None:
-            token = secrets.token_hex(16)
-            scope["headers"] = _with_cookie(scope["headers"], token)
-        secure = headers.get("x-forwarded-proto", scope.get("scheme", "http")) == "https"
-
-        async def answer(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                found = MutableHeaders(scope=message)
-                found.setdefault("X-Content-Type-Options", "nosniff")
-                found.setdefault("Referrer-Policy", "same-origin")
-                if found.get("content-type", "").startswith("text/html"):
-                    found.setdefault("Content-Security-Policy", _POLICY + _FRAMES)
-                if token:
-                    found.append("Set-Cookie", _cookie(token, secure=secure))
-            await send(message)
-
-        await self.app(scope, receive, answer)
-
-    def _refusal(self, method: str, headers: Headers) -> str:
-        host = headers.get("host", "")
-        if not self.settings.shared and _name(host) not in _LOOPBACK | {self.settings.host}:
-            return "Noise Studio answers only on this machine; open it at 127.0.0.1"
-        origin = headers.get("origin")
-        if method in _CHANGING and origin is not None:
-            here = {host, headers.get("x-forwarded-host", host)}
-            if origin.partition("://")[2] not in here:
-                return "This request comes from another site; open Noise Studio itself"
-        return ""
-
-
-def _name(host: str) -> str:
-    """Name or address in a Host header, in lower case; "" where there is none."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
-
-
-def visitor_token(cookies: str) -> str | None:
-    """The visitor's token in a Cookie header, if it is one of ours by its form."""
-    # Read as starlette reads them: http.cookies gives up at the first odd one, which another server
-    # on this machine may have set.
-    token = cookie_parser(cookies).get(COOKIE, "")
-    return token if _TOKEN.fullmatch(token) else None
-
-
-def _with_cookie(headers: list[tuple[bytes, bytes]], token: str) -> list[tuple[bytes, bytes]]:
-    old = [value for key, value in headers if key == b"cookie"]
-    kept = [
-        part.strip()
-        for part in b";".join(old).split(b";")
-        if part.strip() and not part.strip().startswith(COOKIE.encode())
-    ]
-    value = b"; ".join([*kept, f"{COOKIE}={token}".encode()])
-    return [*((k, v) for k, v in headers if k != b"cookie"), (b"cookie", value)]
-
-
-def _cookie(token: str, *, secure: bool) -> str:
-    # Inside a Space the page is a frame of another site, and only such a cookie comes back.
-    rules = "Secure; SameSite=None; Partitioned" if secure else "SameSite=Lax"
-    return f"{COOKIE}={token}; Path=/; Max-Age={_YEAR}; HttpOnly; {rules}"
-
-
-class Visitors:
-    """Says whose request it is: "local", "user:<name>" behind a login, else the cookie's token."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-
-    def of_event(self, request: gr.Request) -> str:
-        """Owner behind a page event or an API call.
-
-        Raises:
-            UserError: nobody can be told from this request.
-        """
-        return self._owner(request.username, request.cookies.get(COOKIE, ""))
-
-    def of_request(self, request: Request) -> str:
-        """Owner behind a plain HTTP request.
-
-        Raises:
-            UserError: nobody can be told from this request.
-        """
-        app = request.app
-        names = (f"access-token-{app.cookie_id}", f"access-token-unsecure-{app.cookie_id}")
-        tokens = [request.cookies[name] for name in names if name in request.cookies]
-        username = next((app.tokens[token] for token in tokens if token in app.tokens), None)
-        return self._owner(username, request.cookies.get(COOKIE, ""))
-
-    def _owner(self, username: str | None, token: str) -> str:
-        if self._settings.auth:
-            if not username:
-                raise UserError("You are not logged in; reload the page and log in")
-            return f"user:{username}"
-        if not self._settings.shared:
-            return "local"
-        if not _TOKEN.fullmatch(token):
-            raise UserError("This browser keeps no cookies; allow them for this page and reload")
-        return token
 
 
 class StudioRoutes:
@@ -212,6 +70,7 @@ class StudioRoutes:
         self._asking = Asking(studio)
         self._previews = Previews(studio)
         self._overviews = Overviews()
+        self._library = LibraryRoutes(studio, visitors)
 
     def routes(self) -> list[BaseRoute]:
         """Routes to be put before Gradio's."""
@@ -228,6 +87,7 @@ class StudioRoutes:
             Route("/studio/region/{asked}", self.region, methods=["GET"]),
             Route("/studio/region/{asked}/stop", self.stop_region, methods=["POST"]),
             Route("/studio/region/{asked}/{name}", self.region_file, methods=["GET"]),
+            *self._library.routes(),
             *(
                 Mount(f"/studio/assets/{room}", StaticFiles(directory=ASSETS / room))
                 for room in ("js", "css", "icons")
@@ -441,11 +301,3 @@ def _file(path: Path, name: str, request: Request) -> Response:
 def _missing() -> Response:
     # One answer for "not there" and "not yours": a guess must learn nothing.
     return PlainTextResponse("There is no such file here", status_code=404)
-
-
-def app_kwargs(studio: Studio, visitors: Visitors, boot: str) -> dict[str, Any]:
-    """What `gr.Blocks.launch(app_kwargs=...)` takes to carry our routes and guards."""
-    return {
-        "routes": StudioRoutes(studio, visitors, boot).routes(),
-        "middleware": [Middleware(VisitorMiddleware, settings=studio.settings)],
-    }

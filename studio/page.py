@@ -21,18 +21,18 @@ from engines.raw.noise.profile import PROFILES, PROFILES_OR_NONE
 from studio.actions import Actions, Effect
 from studio.cameras import camera_choices
 from studio.forms import ModelChoices, free_choices, model_choices
-from studio.http import Visitors
 from studio.inbox import Inbox
 from studio.jobs.service import Studio
 from studio.markup import sentence
-from studio.panels import history, models
+from studio.panels import library, models
 from studio.panels.header import HeaderPanel
-from studio.panels.history import HistoryPanel
+from studio.panels.library import LibraryPanel, SessionsPanel
 from studio.panels.models import ModelsPanel
 from studio.panels.notice import NoticePanel
 from studio.panels.queue import QueuePanel
 from studio.scene import Notice, Panel, Scene, View, digest, tab_of
 from studio.tabs.generic import EngineForm, MethodTab
+from studio.visitors import Visitors
 
 _ACTIVE, _IDLE = 1.0, 5.0
 _KEEP_DRAFT = """(drafts, ...values) => {
@@ -86,15 +86,15 @@ class Page:
                 with gr.Tab(tab.title, id=tab.id) as item:
                     tab.build(self.studio, self.inbox, self._model_choices)
                 self.tab_items.append(item)
-            with gr.Tab("History", id=history.TAB) as item:
-                past = HistoryPanel()
+            with gr.Tab("Library", id=library.TAB) as item:
+                past = [SessionsPanel(), LibraryPanel()]
             self.tab_items.append(item)
             with gr.Tab("Models", id=models.TAB) as item:
                 self.weights = ModelsPanel(self.studio)
             self.tab_items.append(item)
         queue, notice = QueuePanel(), NoticePanel()
         self.timer = gr.Timer(_ACTIVE)
-        self.panels: list[Panel] = [queue, notice, past, self.weights]
+        self.panels: list[Panel] = [queue, notice, *past, self.weights]
         for tab in self.tabs:
             # A result first: what stands beside it is to know of one that has just been opened.
             self.panels += [tab.files, tab.result, *tab.beside]
@@ -126,7 +126,7 @@ class Page:
         opened = self.blocks.load(self._open, [*state, self.drafts], self._outputs, **_DIRECT)
         self.timer.tick(self._look, state, self._watched, trigger_mode="once", **_DIRECT)
         for item, tab in zip(
-            self.tab_items, [*(t.id for t in self.tabs), history.TAB, models.TAB], strict=True
+            self.tab_items, [*(t.id for t in self.tabs), library.TAB, models.TAB], strict=True
         ):
             item.select(_for(self._select, tab), state, self._watched, **_DIRECT)
         for panel in self.panels:
@@ -194,8 +194,9 @@ class Page:
         scene = self._scene(memory, view, request)
         view.opened = secrets.token_hex(8)
         query = request.query_params
-        known = [*(tab.id for tab in self.tabs), history.TAB, models.TAB]
+        known = [*(tab.id for tab in self.tabs), library.TAB, models.TAB]
         wanted = query.get("tab", "")
+        wanted = library.TAB if wanted in library.ALSO else wanted
         view.tab = wanted if wanted in known else self.tabs[0].id
         view.seen.clear()
         job = scene.job(query.get("job"))
@@ -224,7 +225,8 @@ class Page:
         data = event._data if isinstance(event._data, dict) else {}
         with _told(view):
             effect = self.actions.do({str(k): str(v) for k, v in data.items()}, scene)
-            view.notice = Notice(effect.said, wrong=False) if effect.said else None
+            said = Notice(effect.said, wrong=False, undo=effect.undo)
+            view.notice = said if effect.said else None
             kept = dict(drafts) if isinstance(drafts, dict) else {}
             for one in self._forms:
                 if one.engine.id == effect.engine:
@@ -233,7 +235,8 @@ class Page:
                 scene = self._scene({"session": effect.session}, view, request)
                 view.open.clear()
                 view.coming.clear()
-                view.page = 0
+                if effect.job and effect.tab:
+                    view.open[effect.tab] = effect.job
                 for tab in self.tabs:
                     tab.result.open_latest(scene)
             return self._answer(scene, effect, kept, fill={effect.engine})

@@ -15,9 +15,9 @@ def serve(args: argparse.Namespace) -> int:
         UserError: an option is wrong, or the page cannot be served.
     """
     chosen = settings.load(args)
-    if chosen.share and chosen.auth is None:
+    if chosen.share and not chosen.auth:
         raise UserError("--share opens the studio to the world; give --auth USER:PASSWORD with it")
-    if chosen.shared and chosen.auth is None and not chosen.space:
+    if chosen.shared and not chosen.auth and not chosen.space:
         output.say(
             f"Everybody who reaches {chosen.host} can use this studio; --auth asks who it is"
         )

@@ -7,6 +7,7 @@ import re
 
 from engines.base import UserError
 from studio.config import Settings
+from studio.options import OPTIONS, read_auth
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
@@ -17,15 +18,14 @@ def load(args: argparse.Namespace) -> Settings:
     Raises:
         UserError: an option's value is none that is known.
     """
-    return Settings.load(
-        host=args.host,
-        port=args.port,
-        share=args.share,
-        auth=_auth(args.auth),
-        open_browser=args.open_browser,
-        executor=_executor(args.executor),
-        device=device(args),
-    )
+    given = {option.name: getattr(args, option.name, None) for option in OPTIONS}
+    given |= {
+        "auth": read_auth(args.auth) if args.auth else None,
+        "open_browser": args.open_browser,
+        "executor": _executor(args.executor),
+        "device": device(args),
+    }
+    return Settings.load(**given)
 
 
 def device(args: argparse.Namespace) -> str | None:
@@ -37,15 +37,6 @@ def device(args: argparse.Namespace) -> str | None:
     if args.device is not None and not _DEVICE.fullmatch(args.device):
         raise UserError(f"A device is called cpu, cuda, cuda:1 or mps: {args.device}")
     return args.device
-
-
-def _auth(given: str | None) -> tuple[str, str] | None:
-    if given is None:
-        return None
-    user, _, password = given.partition(":")
-    if not user or not password:
-        raise UserError("A user and a password are given as --auth USER:PASSWORD")
-    return user, password
 
 
 def _executor(given: str | None) -> str | None:

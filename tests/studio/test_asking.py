@@ -18,9 +18,10 @@ from engines.base import UserError
 from engines.quantize.ask import AskEngine
 from studio.asking import Answer, Asking
 from studio.config import Settings
-from studio.http import StudioRoutes, Visitors
+from studio.http import StudioRoutes
 from studio.jobs.service import LOCAL, Studio
 from studio.jobs.views import JobView, NotFound
+from studio.visitors import Visitors
 from tests.language_models import zipped
 from tests.studio.jobs import engines
 

@@ -716,6 +716,6 @@ def test_warnings_before_a_page_that_others_reach(
     assert (served[0].host, served[0].port, served[0].open_browser) == ("192.0.2.1", 7999, True)
     given = ["--executor", "inline", "--auth", "me:pass:word", "--share", "--no-browser"]
     assert main(given) == 0
-    assert served[1].auth == ("me", "pass:word")
+    assert served[1].auth == (("me", "pass:word"),)
     assert served[1].share
     assert not served[1].open_browser

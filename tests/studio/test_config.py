@@ -13,7 +13,7 @@ from studio.config import Settings
 def test_defaults_keep_to_this_machine(home: Path) -> None:
     settings = Settings.load()
     assert settings.home == home
-    assert (settings.host, settings.shared, settings.auth) == ("127.0.0.1", False, None)
+    assert (settings.host, settings.shared, settings.auth) == ("127.0.0.1", False, ())
     assert settings.database_url == ""
     for folder in (settings.outputs, settings.uploads, settings.models, settings.temporary):
         assert folder.is_relative_to(home)
@@ -35,7 +35,7 @@ def test_flags_go_before_the_environment(home: Path, monkeypatch: pytest.MonkeyP
         ({"host": "::1"}, False),
         ({"host": "0.0.0.0"}, True),
         ({"share": True}, True),
-        ({"auth": ("me", "secret")}, True),
+        ({"auth": (("me", "secret"),)}, True),
         ({"space": True}, True),
     ],
 )

@@ -18,10 +18,10 @@ import pytest
 from engines import registry
 from studio.app import free_port, open_page
 from studio.config import Settings
-from studio.http import COOKIE, visitor_token
 from studio.inbox import Inbox
 from studio.jobs.service import Studio
 from studio.jobs.views import ArtifactView, JobView
+from studio.visitors import COOKIE, visitor_token
 from tests.studio.jobs import engines
 
 MISSING = "There is no such file here"
@@ -334,7 +334,7 @@ def test_events_of_the_page_answer_for_ones_own_things_alone(shared: Page, text:
 
 
 def test_who_logs_in_owns_what_is_theirs(serve: Serve, text: Path) -> None:
-    page = serve(auth=("ann", "secret"))
+    page = serve(auth=(("ann", "secret"),))
     job = page.run("user:ann", text)
     other = page.run("local", text)
     ann, stranger = page.visitor(), page.visitor()

@@ -11,11 +11,11 @@ import pytest
 from starlette.requests import Request
 
 from studio.app import build_app, free_port, launch_options
-from studio.http import COOKIE, Visitors
 from studio.jobs.service import Studio
 from studio.page import Page
 from studio.scene import Panel, View
 from studio.tabs.generic import MethodTab
+from studio.visitors import COOKIE, Visitors
 from tests.engines_for_tests import CrashEngine, InvertEngine
 from tests.studio.scenes import ENGINE, TAB, finished, scene_of, submitted, texts
 

@@ -21,7 +21,7 @@ from engines import registry
 from engines.base import Job, Measurement, Output, Result, UserError
 from engines.superres.params import SuperresParams
 from engines.superres.preview import PreviewEngine, PreviewParams, place
-from studio.http import StudioRoutes, Visitors
+from studio.http import StudioRoutes
 from studio.jobs.service import LOCAL, Studio
 from studio.jobs.views import NotFound
 from studio.overview import overview
@@ -30,6 +30,7 @@ from studio.picture_facts import picture_facts
 from studio.preview import Previews, Region
 from studio.scene import View
 from studio.tabs.superres import SuperresTab, verdict
+from studio.visitors import Visitors
 from tests.studio.scenes import inbox_of, scene_of
 
 TAB = "super-resolution"
