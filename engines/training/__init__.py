@@ -15,6 +15,7 @@ from engines.training.loop import Recipe, Report, train
 
 _RECIPES: dict[str, str] = {
     "yond-snrnet-small": "engines.raw.yond.train:small",
+    "yond-snrnet": "engines.raw.yond.train:wide",
     "noiser": "engines.raw.noiser.train:noiser",
     "pnnp": "engines.raw.pnnp.train:camera",
     "eld-small": "engines.raw.eld.train:small",

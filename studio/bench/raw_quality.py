@@ -10,19 +10,24 @@ blind with one and two passes, and once told the truth. PSNR and SSIM are of the
 sRGB curve), all means over the scenes. `lead_db` is the mean lead over BM3D on the mosaic,
 `least_db` that of the scene where it is smallest.
 
-BM3D (PyPI `bm3d`, and `bm4d` for it) is free for non-commercial use only, so it is no dependency:
-STUDIO_BENCH_PEERS names a folder into which `pip install --no-deps --target` put it. Without it its
-rows and the leads are left out. STUDIO_BENCH_ONLY="ISO 6400,ELD ISO 25600" names the conditions to
-run, STUDIO_BENCH_WEIGHTS=a,b the weights, STUDIO_BENCH_EVERY takes every so-many-th scene alone.
+BM3D (PyPI `bm3d`, and `bm4d` for it) is free for non-commercial use only, so it is no dependency,
+nor is PyWavelets: STUDIO_BENCH_PEERS names a folder into which `pip install --no-deps --target` put
+them. The rows of what is not there are left out, and the leads without BM3D.
+
+STUDIO_BENCH_ONLY="ISO 6400,ELD ISO 25600" names the conditions to run, STUDIO_BENCH_WEIGHTS=a,b the
+weights (names, or files); STUDIO_BENCH_EVERY takes every so-many-th scene alone; STUDIO_BENCH_KEEP
+names a folder where BM3D's results, nearly all of the time, are kept for the next run.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -30,6 +35,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engines import weights
 from engines.raw.noise.cameras import named
 from engines.raw.noise.model import expose, levels
 from engines.raw.noise.sensor import SensorNoise
@@ -174,10 +180,10 @@ def run() -> list[dict[str, Any]]:
     """
     job = BenchJob()
     names = os.environ.get("STUDIO_BENCH_WEIGHTS", ",".join(_shipped_weights())).split(",")
-    networks: dict[str, GuidedResUnet] = {name: job.load(name).network for name in names}
+    networks = {Path(name).stem: _network(name, job) for name in names}
     only = [one for one in os.environ.get("STUDIO_BENCH_ONLY", "").split(",") if one]
     clean = _some(all_scenes().mosaic)
-    peer = _bm3d()
+    peers = _peers()
     rows: list[dict[str, Any]] = []
     for number, at in enumerate(conditions()):
         if only and at.name not in only:
@@ -185,7 +191,7 @@ def run() -> list[dict[str, Any]]:
         noisy = at.draw(clean, number)
         planes = pack(torch.from_numpy(noisy), "RGGB")
         first, base = len(rows), None
-        for method, found, more in _methods(planes, at, networks, peer, job):
+        for method, found, more in _methods(planes, at, networks, peers, job):
             mosaic = unpack(found, "RGGB", *clean.shape).numpy()
             linear = np.array(list(_of_mosaics(clean, mosaic)))
             picture = np.array(list(_of_pictures(clean, mosaic)))
@@ -215,13 +221,14 @@ def _methods(
     planes: Tensor,
     at: Condition,
     networks: dict[str, GuidedResUnet],
-    peer: Any,
+    peers: dict[str, Any],
     job: BenchJob,
 ) -> Iterator[tuple[str, Tensor, dict[str, float]]]:
-    if peer is not None:  # first, as the others' leads are over it
-        yield BM3D, bm3d_of(peer, planes, at.gain, at.sigma), {}
+    if "bm3d" in peers:  # first, as the others' leads are over it
+        yield BM3D, _kept(peers["bm3d"], planes, at), {}
     yield "noisy", planes, {}
-    yield "wavelet, true noise", wavelet(planes, at.gain, at.sigma), {}
+    if "pywt" in peers:
+        yield "wavelet, true noise", wavelet(planes, at.gain, at.sigma), {}
     for name, network in networks.items():
         for method, params in (
             ("blind, 1 pass", YondParams(passes=1)),
@@ -237,6 +244,29 @@ def _methods(
             yield f"{name}, {method}", keep_clipped(planes, done.planes), measured
 
 
+def _kept(package: Any, planes: Tensor, at: Condition) -> Tensor:
+    """BM3D's result, read back where STUDIO_BENCH_KEEP has it for exactly this input."""
+    folder = os.environ.get("STUDIO_BENCH_KEEP")
+    if not folder:
+        return bm3d_of(package, planes, at.gain, at.sigma)
+    key = hashlib.sha256(planes.numpy().tobytes()).hexdigest()[:16]
+    path = Path(folder) / f"bm3d-{key}-{at.gain:.4f}-{at.sigma:.4f}.npy"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, bm3d_of(package, planes, at.gain, at.sigma).numpy())
+    return torch.from_numpy(np.load(path))
+
+
+def _network(name: str, job: BenchJob) -> GuidedResUnet:
+    """Bundled weights by their name, or a file of weights."""
+    path = Path(name)
+    if path.suffix != ".safetensors":
+        return job.load(name).network
+    network = weights.load(weights.read_model(path, path.stem, "yours"), job.device).network
+    assert isinstance(network, GuidedResUnet)
+    return network
+
+
 def _some(mosaic: Floats) -> Floats:
     """Every so-many-th scene, as STUDIO_BENCH_EVERY says, in one row."""
     every = max(int(os.environ.get("STUDIO_BENCH_EVERY", "1")), 1)
@@ -247,20 +277,18 @@ def _some(mosaic: Floats) -> Floats:
 
 
 def _shipped_weights() -> list[str]:
-    from engines.weights import bundled
-
-    return [file.id for file in bundled() if file.id.startswith("yond-")]
+    return [file.id for file in weights.bundled() if file.id.startswith("yond-")]
 
 
-def _bm3d() -> Any:
+def _peers() -> dict[str, Any]:
+    """The packages that are there, by name."""
     folder = os.environ.get("STUDIO_BENCH_PEERS")
     if folder:
-        sys.path.insert(0, folder)
-    try:
-        return import_module("bm3d")
-    except ImportError:
-        sys.stderr.write("BM3D is left out: STUDIO_BENCH_PEERS names no folder that holds it\n")
-        return None
-    finally:
-        if folder:
-            sys.path.remove(folder)
+        sys.path.append(folder)
+    found: dict[str, Any] = {}
+    for name, title in (("bm3d", "BM3D"), ("pywt", "Wavelet shrinkage")):
+        try:
+            found[name] = import_module(name)
+        except ImportError:
+            sys.stderr.write(f"{title} is left out: no {name} is installed\n")
+    return found

@@ -15,7 +15,7 @@ from engines.base import UserError
 from engines.raw.unprocess import decode_srgb, unprocess
 from engines.raw.yond.arch import GuidedResUnet
 from engines.raw.yond.train import SnrNetRecipe
-from engines.training.loop import train
+from engines.training.loop import TrainConfig, train
 from engines.training.photos import largest_jpeg, photos
 
 PHOTOS = Path(__file__).parents[2] / "data" / "photos"
@@ -95,7 +95,7 @@ def test_unprocessing_stays_in_range_and_keeps_white() -> None:
 
 
 def test_the_recipe_makes_examples_whose_noise_is_t(tmp_path: Path) -> None:
-    recipe = SnrNetRecipe("tiny", "Tiny", nf=4, levels=2, batch=4, patch=24)
+    recipe = SnrNetRecipe("tiny", "Tiny", 4, TrainConfig(rate=1e-3), levels=2, batch=4, patch=24)
     recipe.prepare(tmp_path / "cache", _folder(tmp_path / "mine"))
     batches = recipe.batches(3)
     ratios: list[float] = []
@@ -109,7 +109,7 @@ def test_the_recipe_makes_examples_whose_noise_is_t(tmp_path: Path) -> None:
 
 
 def test_a_short_run_learns_to_denoise(tmp_path: Path) -> None:
-    recipe = SnrNetRecipe("tiny", "Tiny", nf=6, levels=2, batch=4, patch=16)
+    recipe = SnrNetRecipe("tiny", "Tiny", 6, TrainConfig(rate=3e-3), levels=2, batch=4, patch=16)
     recipe.config = replace(recipe.config, steps=300)
     report = train(recipe, folder=tmp_path, data=_folder(tmp_path / "mine"))
     assert report.figures["gain_k150_db"] > 1.0

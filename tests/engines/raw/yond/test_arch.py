@@ -12,6 +12,7 @@ from engines import weights
 from engines.base import UserError
 from engines.raw.yond.arch import GuidedResUnet
 from engines.raw.yond.folded import Folded
+from engines.raw.yond.grow import grow
 from engines.raw.yond.pipeline import Noise, denoise_tiles, noise_level, plan, scattered
 
 GOLDEN = Path(__file__).parents[3] / "data" / "golden"
@@ -116,6 +117,19 @@ def test_one_noise_level_folded_into_the_weights_is_the_same_function(
     moved = (exact - x).std()
     assert float((rough - exact).std() / moved) < 0.02
     assert rough.dtype == torch.float32
+
+
+def test_a_wide_network_begins_as_the_narrow_one() -> None:
+    narrow, wide = _random(4, 3, True), _random(6, 3, True)
+    x, t = torch.rand(1, 4, 32, 32), torch.tensor([0.03])
+    assert not torch.allclose(wide(x, t), narrow(x, t), atol=1e-3)
+    grow(wide, narrow.state_dict())
+    torch.testing.assert_close(wide(x, t), narrow(x, t), rtol=0, atol=1e-6)
+    wide.requires_grad_(True)
+    (wide(x, t) - x).square().sum().backward()
+    new = wide.get_submodule("conv2.conv1").weight.grad  # type: ignore[union-attr]
+    assert isinstance(new, torch.Tensor)
+    assert new[:8, 8:].abs().max() > 0.0  # what is new is not cut off for ever
 
 
 def test_scattered_tiles_are_spread() -> None:
