@@ -90,7 +90,7 @@ class StudioRoutes:
             *self._library.routes(),
             *(
                 Mount(f"/studio/assets/{room}", StaticFiles(directory=ASSETS / room))
-                for room in ("js", "css", "icons")
+                for room in ("js", "css", "icons", "languages")
             ),
         ]
 

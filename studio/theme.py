@@ -15,8 +15,10 @@ from gradio.themes import Base, colors
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 FAVICON = ASSETS / "icons" / "favicon.png"
 
+_SHEETS = ("css/studio.css", "css/help.css")
 _SCRIPTS = (  # in the order in which they need one another
-    "js/studio.js", "js/compare.js", "js/deck.js", "js/player.js", "js/sound.js",
+    "js/language.js", "js/keys.js", "js/studio.js", "js/tour.js",
+    "js/compare.js", "js/deck.js", "js/player.js", "js/sound.js",
     "js/ask.js", "js/region.js", "js/live.js", "js/words.js",
 )  # fmt: skip
 _FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif"]
@@ -140,7 +142,8 @@ def studio_theme() -> Base:
 
 def head() -> str:
     """Style sheet and scripts for the page's head, named by content so that caches never lie."""
-    style = f'<link rel="stylesheet" href="{_address("css/studio.css")}">'
+    sheets = [f'<link rel="stylesheet" href="{_address(name)}">' for name in _SHEETS]
+    style = "\n".join(sheets)
     scripts = [f'<script defer src="{_address(name)}"></script>' for name in _SCRIPTS]
     return "\n".join(["<meta name='color-scheme' content='light dark'>", style, *scripts])
 

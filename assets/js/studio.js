@@ -175,7 +175,6 @@
     }
     document.getElementById("ns-gone").textContent =
       "The studio does not answer. Nothing is lost; this page goes on when it is back.";
-    root.lang = "en";
     applyTheme();
     new MutationObserver(applyTheme).observe(document.body, { attributeFilter: ["class"] });
     new MutationObserver(() => { syncAddress(); scrollStrip(); nameZones(); }).observe(document.body, {
