@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
@@ -40,8 +41,8 @@ def come(chromium: Browser, served: Served) -> Iterator[Come]:
     """Visitors, by default at the server of all tests; at the end nothing may have gone wrong."""
     visitors: list[Visitor] = []
 
-    def come(at: Served = served) -> Visitor:
-        visitors.append(Visitor(chromium, at))
+    def come(at: Served = served, **more: Any) -> Visitor:
+        visitors.append(Visitor(chromium, at, **more))
         return visitors[-1]
 
     yield come

@@ -78,11 +78,16 @@ NAMELESS = """() => [...document.querySelectorAll("button, a[href], img, [role=s
 class Visitor:
     """One window at a studio; `complaints` collects what went wrong in it."""
 
-    def __init__(self, browser: Browser, served: Served) -> None:
+    def __init__(
+        self, browser: Browser, served: Served, *, toured: bool = True, language: str = "en-US"
+    ) -> None:
         self.served = served
         self.context = browser.new_context(
-            viewport={"width": 1440, "height": 900}, color_scheme="light", reduced_motion="reduce"
-        )
+            viewport={"width": 1440, "height": 900}, color_scheme="light", reduced_motion="reduce",
+            locale=language,
+        )  # fmt: skip
+        if toured:  # what a newcomer is shown stands before nobody else
+            self.context.add_init_script("localStorage.setItem('noise-studio-toured', '1')")
         self.context.set_default_timeout(PATIENCE)
         self.page: Page = self.context.new_page()
         self.complaints: list[str] = []
