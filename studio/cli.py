@@ -15,6 +15,9 @@ from contextlib import nullcontext, redirect_stdout
 from importlib import import_module
 from pathlib import Path
 
+from studio.commands.parsers import SETTINGS_COMMANDS, add_parsers, work_options
+from studio.options import add_options
+
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 _COMMANDS = {  # command -> module:function, which takes the arguments and returns the exit code
     "serve": "studio.commands.serve:serve",
@@ -24,6 +27,8 @@ _COMMANDS = {  # command -> module:function, which takes the arguments and retur
     "sessions": "studio.commands.history:sessions",
     "clean": "studio.commands.history:clean",
     "models": "studio.commands.models:show",
+    "watch": "studio.commands.watch:watch",
+    **SETTINGS_COMMANDS,
     "models list": "studio.commands.models:show",
     "models pull": "studio.commands.models:pull",
     "models add": "studio.commands.models:add",
@@ -96,14 +101,12 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands")
 
     run = commands.add_parser("run", help="process files", allow_abbrev=False)
-    run.add_argument("engine", metavar="ENGINE", help="such as raw.yond; `engines` lists them")
+    run.add_argument(
+        "engine", metavar="ENGINE", help="such as raw.yond, or recipe:NAME; `engines` lists them"
+    )
     run.add_argument("inputs", nargs="+", metavar="INPUT", help="files, folders and globs")
     run.add_argument("--out", required=True, type=Path, metavar="DIR", help="where results go")
-    run.add_argument(
-        "--param", action="append", default=[], metavar="NAME=VALUE",
-        help="a parameter; one that takes several values is given several times",
-    )  # fmt: skip
-    run.add_argument("--preset", metavar="P", help="name of a preset, or a JSON file")
+    work_options(run)
     _device_option(run)
     _json_option(run)
 
@@ -119,6 +122,7 @@ def parser() -> argparse.ArgumentParser:
         history.add_argument("--limit", type=int, default=50, metavar="N", help="how many at most")
         _json_option(history)
 
+    add_parsers(commands, _device_option, _json_option)
     _models_parser(
         commands.add_parser("models", help="weights: list, pull, add, remove, check, verify")
     )
@@ -151,7 +155,13 @@ def _serve_options(top: argparse.ArgumentParser) -> None:
     page.add_argument("--host", help="address to listen on (127.0.0.1)")
     page.add_argument("--port", type=int, help="first port to try (7860)")
     page.add_argument("--share", action="store_true", default=None, help="a public address")
-    page.add_argument("--auth", metavar="USER:PASSWORD", help="what visitors have to give")
+    page.add_argument(
+        "--auth", action="append", metavar="USER:PASSWORD",
+        help="what visitors have to give; several times for several people",
+    )  # fmt: skip
+    page.add_argument(
+        "--mcp", action="store_true", default=None, help="offer the engines as MCP tools"
+    )
     page.add_argument(
         "--no-browser", action="store_false", dest="open_browser", default=None,
         help="open no browser window",
@@ -159,6 +169,7 @@ def _serve_options(top: argparse.ArgumentParser) -> None:
     page.add_argument("--executor", help="worker (a process of its own) or inline")
     page.add_argument("--device", help="cpu, cuda, mps; by default the best there is")
     page.add_argument("--version", action=_Version, help="print the version and stop")
+    add_options(top.add_argument_group("what one visitor may use (0 is no limit)"))
 
 
 def _models_parser(models: argparse.ArgumentParser) -> None:

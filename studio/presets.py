@@ -3,21 +3,75 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
+from db.database import DatabaseError, writing
 from db.schema import PresetRow
 from engines.base import UserError
+from studio.jobs.views import NotFound
+from studio.recipes.recipe import named
+
+_MOST = 1000  # of an owner
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Named values of an engine."""
+
+    id: str
+    engine: str
+    name: str
+    params: dict[str, Any]
 
 
 class Presets:
-    """An owner's presets."""
+    """An owner's presets; a name is given once to an engine."""
 
     def __init__(self, factory: sessionmaker[Session]) -> None:
         self._factory = factory
+
+    def list(self, owner: str) -> list[Preset]:
+        """All by engine and name; of two with one name, as older releases kept, the last."""
+        query = select(PresetRow).where(PresetRow.owner == owner).order_by(PresetRow.created)
+        with self._factory() as session:
+            found = {
+                (row.engine, row.name): Preset(row.id, row.engine, row.name, dict(row.params))
+                for row in session.scalars(query)
+            }
+        return [found[key] for key in sorted(found, key=lambda key: (key[0], key[1].casefold()))]
+
+    def get(self, owner: str, preset_id: str) -> Preset:
+        """One preset by its id.
+
+        Raises:
+            NotFound: there is none of the owner's.
+        """
+        for preset in self.list(owner):
+            if preset.id == preset_id:
+                return preset
+        raise NotFound("That preset does not exist any more")
+
+    def find(self, owner: str, name: str, engine: str = "") -> Preset:
+        """One preset by its name, and its engine where several have that name.
+
+        Raises:
+            NotFound: there is none.
+            UserError: several engines have one of that name.
+        """
+        found = [p for p in self.list(owner) if p.name == name and engine in ("", p.engine)]
+        if not found:
+            raise NotFound(f"There is no preset called {name}; `presets` lists them")
+        if len(found) > 1:
+            engines = ", ".join(preset.engine for preset in found)
+            raise UserError(f"Several engines have a preset {name} ({engines}); give --engine")
+        return found[0]
 
     def load(self, owner: str, engine_id: str, name: str) -> dict[str, Any]:
         """Parameter values by name; `name` may also be the path of a JSON file.
@@ -27,22 +81,68 @@ class Presets:
         """
         if name.endswith(".json"):
             return _from_file(Path(name), engine_id)
-        query = (
-            select(PresetRow)
-            .where(PresetRow.owner == owner, PresetRow.engine == engine_id, PresetRow.name == name)
-            .order_by(PresetRow.created.desc())
-            .limit(1)
-        )
-        with self._factory() as session:
-            row = session.scalar(query)
-        if row is None:
-            raise UserError(f"There is no preset of {engine_id} by this name: {name}")
-        return dict(row.params)
+        for preset in self.list(owner):
+            if (preset.engine, preset.name) == (engine_id, name):
+                return preset.params
+        raise UserError(f"There is no preset of {engine_id} by this name: {name}")
 
-    def save(self, owner: str, engine_id: str, name: str, params: dict[str, Any]) -> None:
-        """Keep values under a name; the newest of a name counts."""
-        with self._factory.begin() as session:
-            session.add(PresetRow(owner=owner, engine=engine_id, name=name, params=params))
+    def save(self, owner: str, engine_id: str, name: str, params: dict[str, Any]) -> Preset:
+        """Keep values under a name, in the place of those that had it.
+
+        Raises:
+            UserError: the name is empty, or too many are kept.
+        """
+        kept = named(name)
+        with self._write() as session:
+            _forget(session, owner, engine_id, kept)
+            if len(session.scalars(_mine(owner)).all()) >= _MOST:
+                raise UserError(f"At most {_MOST} presets are kept; delete one first")
+            row = PresetRow(owner=owner, engine=engine_id, name=kept, params=params)
+            session.add(row)
+            session.flush()
+            return Preset(row.id, engine_id, kept, params)
+
+    def rename(self, owner: str, preset: Preset, to: str) -> None:
+        """Call a preset something else.
+
+        Raises:
+            UserError: the name is empty, or another preset of the engine has it.
+        """
+        new = named(to)
+        if new == preset.name:
+            return
+        if any((p.engine, p.name) == (preset.engine, new) for p in self.list(owner)):
+            raise UserError(f"There is a preset called {new} already; choose another name")
+        with self._write() as session:
+            for row in session.scalars(_called(owner, preset.engine, preset.name)):
+                row.name = new
+
+    def remove(self, owner: str, preset: Preset) -> None:
+        """Delete a preset; what was made with it stays as it is."""
+        with self._write() as session:
+            _forget(session, owner, preset.engine, preset.name)
+
+    @contextmanager
+    def _write(self) -> Generator[Session]:
+        try:
+            with writing(self._factory) as session:
+                yield session
+        except DatabaseError as error:
+            raise UserError(str(error)) from error
+
+
+def _mine(owner: str) -> Any:
+    return select(PresetRow).where(PresetRow.owner == owner)
+
+
+def _called(owner: str, engine_id: str, name: str) -> Any:
+    return _mine(owner).where(PresetRow.engine == engine_id, PresetRow.name == name)
+
+
+def _forget(session: Session, owner: str, engine_id: str, name: str) -> None:
+    rows: Sequence[PresetRow] = session.scalars(_called(owner, engine_id, name)).all()
+    for row in rows:
+        session.delete(row)
 
 
 def _from_file(path: Path, engine_id: str) -> dict[str, Any]:

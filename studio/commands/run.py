@@ -1,4 +1,4 @@
-"""`run`: files through an engine, by the same queue as the page's.
+"""`run`: files through an engine or a recipe, by the same queue as the page's.
 
 Another process that is open on this home does the jobs; when it goes, this one takes over.
 """
@@ -19,13 +19,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from engines import registry
 from engines.base import UserError, takes_together
 from studio import language
-from studio.commands import output, parameters, settings
+from studio.commands import output, settings
+from studio.commands.work import outcome, work_of
 from studio.config import VERSION
 from studio.folders import is_model, models_in
-from studio.jobs.service import LOCAL, Studio, check_params
+from studio.jobs.service import LOCAL, Studio
 from studio.jobs.views import JobView
 from studio.unpack import no_model
 
@@ -41,15 +41,11 @@ class Item:
 
 def run(args: argparse.Namespace) -> int:
     """Process the inputs and wait for them; see `studio.cli` for the exit codes."""
-    engine = registry.engine_class(args.engine)
     if args.out.exists() and not args.out.is_dir():
         raise UserError(f"Results go to a folder, and this is a file: {args.out}")
-    device = settings.device(args)
     studio = Studio(settings.load(args))
-    given = parameters.read(engine.Params, args.param)
-    if args.preset is not None:
-        given = studio.presets.load(LOCAL, args.engine, args.preset) | given
-    check_params(args.engine, given)
+    work = work_of(args, studio, args.engine)
+    engine = work.first
     models = language.known(studio.settings) if "model" in engine.accepts else None
     together = takes_together(engine)
     items = expand(args.inputs, engine.suffixes, models, deep=together)
@@ -57,21 +53,24 @@ def run(args: argparse.Namespace) -> int:
     if together and paths:  # one item, and whatever is not there
         bad = [item for item in items if item.path is None]
         items = [Item(", ".join(args.inputs), paths[0]), *bad]
-    views: dict[Path, JobView] = {}
-    with _Interrupt() as interrupt, _Shown(args, items, 1 if together else len(paths)) as shown:
+    views: dict[Path, list[JobView]] = {}
+    count = work.steps * (1 if together else len(paths))
+    with _Interrupt() as interrupt, _Shown(args, items, count) as shown:
         try:
             if paths:
                 studio.start()
                 session = studio.open_session(LOCAL)
-                ids = studio.submit_batch(
-                    LOCAL, session.id, args.engine, paths, given, out_dir=args.out, device=device
-                )
+                ids = work.submit_batch(session.id, paths, args.out)
                 if not studio.is_runner:
                     output.say(
                         "Another studio is open here and does the work; this one waits for it"
                     )
-                ended = _wait(studio, ids, interrupt, shown)
-                views = {path: view for view, path in zip(ended, paths, strict=not together)}
+                flat = [one for chain in ids for one in chain]
+                seen = _wait(studio, flat, interrupt, shown)
+                # What lay between the steps may have gone since they were seen to end.
+                ended = iter(seen if work.steps == 1 else studio.wait(LOCAL, flat))
+                found = [[next(ended) for _ in chain] for chain in ids]
+                views = {path: chain for chain, path in zip(found, paths, strict=not together)}
         finally:
             studio.stop()
     entries = [_entry(item, views, args.out) for item in items]
@@ -148,17 +147,29 @@ def _wait(studio: Studio, ids: list[str], interrupt: _Interrupt, shown: _Shown) 
             return studio.wait(LOCAL, ids, shown.update)
 
 
-def _entry(item: Item, views: dict[Path, JobView], out: Path) -> dict[str, Any]:
-    """One job of the document."""
-    view = views.get(item.path.absolute()) if item.path is not None else None
-    if view is None:
+def _entry(item: Item, views: dict[Path, list[JobView]], out: Path) -> dict[str, Any]:
+    """One job of the document; of a recipe how it ended, and its steps."""
+    chain = views.get(item.path.absolute()) if item.path is not None else None
+    if chain is None:
         return {
             "input": item.name, "state": "failed", "error": item.error, "seconds": None,
             "peak_mb": None, "outputs": [], "measurements": {},
         }  # fmt: skip
+    entry = {"input": item.name, **_facts(outcome(chain), out)}
+    if chain[0].recipe:
+        times = [job.seconds for job in chain if job.seconds is not None]
+        peaks = [round(job.peak_mb) for job in chain if job.peak_mb is not None]
+        entry |= {
+            "seconds": round(sum(times), 3) if times else None,
+            "peak_mb": max(peaks, default=None),
+            "steps": [{"engine": job.engine, **_facts(job, out)} for job in chain],
+        }
+    return entry
+
+
+def _facts(view: JobView, out: Path) -> dict[str, Any]:
     done = view.state == "done"
     return {
-        "input": item.name,
         "state": view.state,
         "error": view.error,
         "seconds": None if view.seconds is None else round(view.seconds, 3),
@@ -255,14 +266,17 @@ class _Shown:
         name = output.one_line(view.name)
         if view.finished_state and view.id not in self._ended:
             self._ended.add(view.id)
+            step = view.step or (1, 1)
             if view.state == "done":
-                self._success(name, view)
-            else:
+                if step[0] == step[1]:
+                    self._success(name, view)
+            elif step[0] == 1 or view.state == "failed" or not view.error:  # else said before
                 self._failure(f"{name}: {view.error or view.state}")
         share = view.done / view.total if view.state == "running" and view.total else 0.0
         self._bar.n = len(self._ended) + min(share, 1.0)
         if view.state == "running":
-            self._bar.set_description_str(f"{name}: {view.text}", refresh=False)
+            step = f"step {view.step[0]} of {view.step[1]}, " if view.step else ""
+            self._bar.set_description_str(f"{name}: {step}{view.text}", refresh=False)
         self._bar.refresh()
 
     def _success(self, name: str, view: JobView) -> None:
