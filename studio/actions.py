@@ -6,41 +6,22 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from engines.base import UserError
 from studio import language
 from studio.checkpoints import add_checkpoint
+from studio.effects import Effect
 from studio.inbox import Inbox
 from studio.jobs.service import Studio
 from studio.jobs.views import JobView
+from studio.library.service import Library
+from studio.library.unpack import duplicate_session
 from studio.panels.models import TAB as MODELS
 from studio.preview import Previews
 from studio.scene import BATCH, Scene, item_name, tab_of
-
-
-@dataclass(frozen=True)
-class Effect:
-    """What the page does after an action.
-
-    Attributes:
-        tab: tab to open.
-        session: session to go to.
-        engine: engine whose form is filled with `params`.
-        params: settings for that form.
-        models: other weights can be chosen now.
-        said: what has been done, where the page does not show it by itself.
-    """
-
-    tab: str | None = None
-    session: str | None = None
-    engine: str | None = None
-    params: Mapping[str, Any] = field(default_factory=dict)
-    models: bool = False
-    said: str = ""
+from studio.settings_actions import SettingsActions
 
 
 class Actions:
@@ -49,6 +30,7 @@ class Actions:
     def __init__(self, studio: Studio, inbox: Inbox, examples: Mapping[str, Path]) -> None:
         """Collect the actions by name; `examples` are files of ours by the tab that offers them."""
         self._studio = studio
+        self._library = Library(studio)
         self._inbox = inbox
         self._examples = examples
         self._by_name: dict[str, Callable[[Mapping[str, str], Scene], Effect]] = {
@@ -59,10 +41,11 @@ class Actions:
             "delete": self._delete,
             "cancel": self._cancel,
             "cancel-all": self._cancel_all,
-            "page": self._page,
+            "restore": self._restore,
             "session": self._session,
             "new-session": self._new_session,
             "rename-session": self._rename_session,
+            "duplicate-session": self._duplicate_session,
             "delete-session": self._delete_session,
             "example": self._example,
             "known": self._known,
@@ -72,6 +55,7 @@ class Actions:
             "keep-training": self._keep_training,
             "dismiss": self._dismiss,
         }
+        self._by_name |= SettingsActions(studio, inbox).by_name
 
     def do(self, data: Mapping[str, str], scene: Scene) -> Effect:
         """Perform the action that `data["do"]` names.
@@ -98,7 +82,7 @@ class Actions:
         scene.view.coming.pop(tab, None)
         if not job.finished_state and job.batch:
             scene.view.coming[tab] = job.batch
-        return Effect(tab=tab)
+        return Effect(tab=tab, session=_elsewhere(job, scene), job=job.id)
 
     def _use(self, data: Mapping[str, str], scene: Scene) -> Effect:
         job = self._job(data, scene)
@@ -130,13 +114,13 @@ class Actions:
     def _delete(self, data: Mapping[str, str], scene: Scene) -> Effect:
         job = self._job(data, scene)
         tab = tab_of(job)
-        self._studio.delete_job(scene.owner, job.id)
+        self._library.delete_one(scene.owner, job.id)
         if scene.view.open.get(tab) == job.id:
             del scene.view.open[tab]
             rest = [one for one in scene.batch(job.batch) if one.state == "done"]
             if rest:
                 scene.view.open[tab] = rest[0].id
-        return Effect()
+        return Effect(said=f"{item_name(job)} is in the trash", undo=job.id)
 
     def _cancel(self, data: Mapping[str, str], scene: Scene) -> Effect:
         self._studio.cancel(scene.owner, data.get("key", ""))
@@ -146,9 +130,11 @@ class Actions:
         self._studio.cancel_all(scene.owner, scene.session.id)
         return Effect()
 
-    def _page(self, data: Mapping[str, str], scene: Scene) -> Effect:
-        key = data.get("key", "")
-        scene.view.page = int(key) if key.isdecimal() and len(key) < 8 else 0
+    def _restore(self, data: Mapping[str, str], scene: Scene) -> Effect:
+        if not self._library.restore(scene.owner, [data.get("key", "")]):
+            raise UserError("It is no longer in the trash")
+        job = self._job(data, scene)
+        scene.view.open[tab_of(job)] = job.id
         return Effect()
 
     def _session(self, data: Mapping[str, str], scene: Scene) -> Effect:
@@ -167,6 +153,11 @@ class Actions:
             raise UserError("A session needs a name")
         self._studio.rename_session(scene.owner, scene.session.id, name)
         return Effect(session=scene.session.id)
+
+    def _duplicate_session(self, data: Mapping[str, str], scene: Scene) -> Effect:
+        name = data.get("text", "").strip()[:80]
+        made = duplicate_session(self._studio, scene.owner, scene.session.id, name)
+        return Effect(session=made.id, said=f"{made.name} holds a copy of everything")
 
     def _delete_session(self, data: Mapping[str, str], scene: Scene) -> Effect:
         self._studio.delete_session(scene.owner, scene.session.id)
@@ -224,4 +215,9 @@ def _await(scene: Scene, old: JobView, batch: str | None) -> Effect:
     tab = tab_of(old)
     if tab and batch:
         scene.view.coming[tab] = batch
-    return Effect(tab=tab or None)
+    return Effect(tab=tab or None, session=_elsewhere(old, scene))
+
+
+def _elsewhere(job: JobView, scene: Scene) -> str | None:
+    """The session to go to for a job, which the library may have shown from another one."""
+    return job.session_id if job.session_id != scene.session.id else None

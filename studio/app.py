@@ -17,13 +17,16 @@ from starlette.middleware import Middleware
 
 from engines import registry
 from engines.base import Engine, UserError
+from studio.api.endpoints import add_endpoints
 from studio.config import Settings
 from studio.guard import VisitorMiddleware
 from studio.http import StudioRoutes
 from studio.jobs.service import Studio
+from studio.jobs.visited import Visited
 from studio.library.service import Sweeper
 from studio.page import Page
 from studio.passwords import Passwords
+from studio.retention import Retention
 from studio.scene import tab_id
 from studio.tabs.generic import MethodTab
 from studio.tabs.quantize import QuantizeTab
@@ -52,6 +55,7 @@ def build_app(studio: Studio) -> gr.Blocks:
     os.environ["GRADIO_TEMP_DIR"] = str(studio.settings.temporary)
     with gr.Blocks(title="Noise Studio", fill_width=True, analytics_enabled=False) as blocks:
         Page(blocks, studio, Visitors(studio.settings), _tabs())
+        add_endpoints(studio, Visitors(studio.settings))
     return blocks.queue(api_open=False, default_concurrency_limit=None)
 
 
@@ -70,7 +74,14 @@ def launch_options(studio: Studio) -> dict[str, Any]:
     """Arguments of `gr.Blocks.launch`: nothing leaves the machine, or is open without need."""
     settings = studio.settings
     visitors, passwords = Visitors(settings), Passwords(settings.auth)
-    routes = StudioRoutes(studio, visitors, secrets.token_hex(8)).routes()
+    routes = [Uploads(studio, visitors).route()]
+    routes += StudioRoutes(studio, visitors, secrets.token_hex(8)).routes()
+    lifespan = None
+    if settings.mcp:
+        from studio.api.tools import Tools  # its library takes a second to import
+
+        tools = Tools(studio, visitors)
+        routes, lifespan = [*routes, *tools.routes()], tools.lifespan
     return {
         "server_name": settings.host,
         "share": settings.share,
@@ -95,7 +106,8 @@ def launch_options(studio: Studio) -> dict[str, Any]:
         "head": head(),
         "favicon_path": str(FAVICON),
         "app_kwargs": {
-            "routes": [Uploads(studio, visitors).route(), *routes],
+            "routes": routes,
+            "lifespan": lifespan,
             "middleware": [Middleware(VisitorMiddleware, settings=settings, passwords=passwords)],
         },
     }
@@ -144,8 +156,9 @@ def serve(studio: Studio, settings: Settings) -> None:
         UserError: the page cannot be served.
     """
     blocks, address = open_page(studio)
-    sweeper = Sweeper(studio)
+    sweeper, retention = Sweeper(studio), Retention(studio, Visited(studio.factory))
     sweeper.start()
+    retention.start()
     stopped = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -160,6 +173,7 @@ def serve(studio: Studio, settings: Settings) -> None:
         while not stopped.wait(0.5):
             pass
     finally:
+        retention.stop()
         sweeper.stop()
         blocks.close(verbose=False)
         for number, handler in before.items():

@@ -17,15 +17,19 @@ if TYPE_CHECKING:
     from studio.jobs.service import Studio
     from studio.jobs.views import BatchItem, JobView, QueueView, SessionView
 
-BATCH = 1000  # files of one batch that the page looks at; the history pages through all
+BATCH = 1000  # files of one batch that the page looks at; the library pages through all
 
 
 @dataclass(frozen=True)
 class Notice:
-    """A sentence for the visitor; `wrong` where something did not work."""
+    """A sentence for the visitor; `wrong` where something did not work.
+
+    `undo` is a job that is in the trash now and can be brought back.
+    """
 
     text: str
     wrong: bool = True
+    undo: str = ""
 
 
 @dataclass
@@ -37,7 +41,6 @@ class View:
         tab: id of the open tab.
         open: tab -> id of the job whose result it shows.
         coming: tab -> batch whose first result will be shown once it is there.
-        page: page of the history, from 0.
         seen: panel -> digest of what was last sent, so that nothing is sent twice.
         pace: seconds between two looks.
         notice: what the last action of the visitor has to say; the next one takes it away.
@@ -47,7 +50,6 @@ class View:
     tab: str = ""
     open: dict[str, str] = field(default_factory=dict)
     coming: dict[str, str] = field(default_factory=dict)
-    page: int = 0
     seen: dict[str, str] = field(default_factory=dict)
     pace: float = 1.0
     notice: Notice | None = None

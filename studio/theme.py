@@ -19,7 +19,7 @@ _SHEETS = ("css/studio.css", "css/help.css")
 _SCRIPTS = (  # in the order in which they need one another
     "js/language.js", "js/keys.js", "js/studio.js", "js/tour.js",
     "js/compare.js", "js/deck.js", "js/player.js", "js/sound.js",
-    "js/ask.js", "js/region.js", "js/live.js", "js/words.js",
+    "js/ask.js", "js/region.js", "js/live.js", "js/words.js", "js/library.js",
 )  # fmt: skip
 _FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif"]
 _MONO = ["ui-monospace", "SF Mono", "Cascadia Mono", "DejaVu Sans Mono", "monospace"]
@@ -144,6 +144,8 @@ def head() -> str:
     """Style sheet and scripts for the page's head, named by content so that caches never lie."""
     sheets = [f'<link rel="stylesheet" href="{_address(name)}">' for name in _SHEETS]
     style = "\n".join(sheets)
+    # For the library's shadow tree, which no sheet of the page reaches.
+    style += f'\n<meta name="ns-library-css" content="{_address("css/library.css")}">'
     scripts = [f'<script defer src="{_address(name)}"></script>' for name in _SCRIPTS]
     return "\n".join(["<meta name='color-scheme' content='light dark'>", style, *scripts])
 

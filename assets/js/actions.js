@@ -11,7 +11,8 @@ const send = async (source) => {
   trigger("click", data);
 };
 element.addEventListener("click", (event) => {
-  const source = event.target.closest("[data-do]");
+  // Also inside the shadow tree of a part of ours.
+  const source = event.composedPath().find((one) => one.matches?.("[data-do]"));
   if (source && !source.matches("select")) send(source);
 });
 element.addEventListener("change", (event) => {

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from studio.markup import plural, render
-from studio.scene import Scene, html_panel
+from studio.panels.library import TAB as LIBRARY
+from studio.scene import Scene, digest, html_panel
 
 _RECOUNT = 15.0  # seconds
 _OWNERS = 1000
@@ -50,7 +51,15 @@ class HeaderPanel:
             storage=self._space(scene),
             tab=scene.view.tab,
             job=scene.view.open.get(scene.view.tab, ""),
+            library=self._pulse(scene),
         )
+
+    @staticmethod
+    def _pulse(scene: Scene) -> str:
+        """Tells the open library, which is never drawn anew, that there is something new."""
+        if scene.view.tab != LIBRARY:
+            return ""
+        return digest(f"{scene.session.id} {scene.studio.store.pulse(scene.owner)}")
 
     def _space(self, scene: Scene) -> int:
         # The studio walks its folders to know this, too much work for every look; it changes with

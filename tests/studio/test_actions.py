@@ -38,7 +38,7 @@ def test_an_unknown_button_is_a_sentence(actions: Actions, scene: Scene) -> None
 def test_open_shows_a_job_on_its_tab(actions: Actions, scene: Scene, tmp_path: Path) -> None:
     [job] = finished(scene, texts(tmp_path, "a.txt"), batch="b" * 32)
     scene.view.coming[TAB] = "earlier"
-    assert actions.do({"do": "open", "key": job.id}, scene) == Effect(tab=TAB)
+    assert actions.do({"do": "open", "key": job.id}, scene) == Effect(tab=TAB, job=job.id)
     assert scene.view.open == {TAB: job.id}
     assert scene.view.coming == {}
 
@@ -109,10 +109,28 @@ def test_cancel_stops_one_or_all(
     assert states == {"cancelled"}
 
 
-@pytest.mark.parametrize(("typed", "page"), [("3", 3), ("", 0), ("-1", 0), ("x", 0), ("9" * 9, 0)])
-def test_a_page_of_the_history(actions: Actions, scene: Scene, typed: str, page: int) -> None:
-    actions.do({"do": "page", "key": typed}, scene)
-    assert scene.view.page == page
+def test_what_was_deleted_can_be_brought_back_and_is_gone_from_the_page_until_then(
+    actions: Actions, scene: Scene, studio: Studio, tmp_path: Path
+) -> None:
+    [job] = finished(scene, texts(tmp_path, "a.txt"))
+    effect = actions.do({"do": "delete", "key": job.id}, scene)
+    assert (effect.said, effect.undo) == ("a.txt is in the trash", job.id)
+    with pytest.raises(UserError, match="does not exist"):
+        actions.do({"do": "open", "key": job.id}, scene)
+    assert job.outputs[0].path.is_file()
+    actions.do({"do": "restore", "key": job.id}, scene)
+    assert scene.view.open == {TAB: job.id}
+    with pytest.raises(UserError, match="no longer in the trash"):
+        actions.do({"do": "restore", "key": job.id}, scene)
+
+
+def test_a_result_of_another_session_is_opened_in_that_one(
+    actions: Actions, scene: Scene, studio: Studio, tmp_path: Path
+) -> None:
+    [job] = finished(scene, texts(tmp_path, "a.txt"))
+    there = replace(scene, session=studio.new_session(scene.owner, "Another"))
+    effect = actions.do({"do": "open", "key": job.id}, there)
+    assert (effect.session, effect.tab, effect.job) == (scene.session.id, TAB, job.id)
 
 
 def test_sessions_are_made_renamed_switched_and_deleted(
@@ -135,6 +153,19 @@ def test_sessions_are_made_renamed_switched_and_deleted(
     assert [one.id for one in studio.sessions(scene.owner)] == [first]
 
 
+def test_a_session_is_duplicated_with_its_results(
+    actions: Actions, scene: Scene, studio: Studio, tmp_path: Path
+) -> None:
+    [job] = finished(scene, texts(tmp_path, "a.txt"))
+    made = actions.do({"do": "duplicate-session", "text": " Second "}, scene).session
+    [copy] = studio.jobs(scene.owner, made)
+    assert copy.id != job.id
+    assert copy.outputs[0].path.read_text() == job.outputs[0].path.read_text()
+    assert copy.inputs[0].path == job.inputs[0].path  # a file of the person's stays where it is
+    studio.delete_job(scene.owner, copy.id)
+    assert job.outputs[0].path.is_file()
+
+
 def test_chosen_files_come_and_go(actions: Actions, scene: Scene, studio: Studio) -> None:
     inbox = inbox_of(studio)
     actions.do({"do": "example", "tab": TAB}, scene)
@@ -150,7 +181,7 @@ def test_chosen_files_come_and_go(actions: Actions, scene: Scene, studio: Studio
         actions.do({"do": "example", "tab": "raw"}, scene)
 
 
-@pytest.mark.parametrize("action", ["open", "use", "rerun", "delete", "cancel"])
+@pytest.mark.parametrize("action", ["open", "use", "rerun", "delete", "restore", "cancel"])
 def test_nobody_elses_job_is_reached(
     actions: Actions, scene: Scene, studio: Studio, tmp_path: Path, action: str
 ) -> None:

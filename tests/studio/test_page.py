@@ -125,7 +125,7 @@ def test_the_page_opens_where_the_address_says(page: Page, studio: Studio, tmp_p
     assert "a.txt" in sent[_panel(page, "result-demo").component]
     assert f'data-job="{first.id}"' in sent[_panel(page, "header").component]
     assert Browser(page).open("tab=nowhere")[page.tabset].selected == "demo"
-    assert Browser(page).open("tab=history")[page.tabset].selected == "history"
+    assert Browser(page).open("tab=history")[page.tabset].selected == "library"
     newest = Browser(page)
     newest.open("job=nothing")
     assert newest.view.open["demo"] == second.id
@@ -147,9 +147,9 @@ def test_a_job_of_another_tab_or_session_is_not_opened_here(
 def test_the_tab_that_gradio_selects_by_itself_is_not_taken_for_a_choice(page: Page) -> None:
     browser = Browser(page)
     assert browser.select("demo") == {}
-    browser.open("tab=history")
+    browser.open("tab=library")
     assert browser.select("demo", opened="") == {}
-    assert browser.view.tab == "history"
+    assert browser.view.tab == "library"
     assert _panel(page, "header").component in browser.select("demo")
     assert browser.view.tab == "demo"
 
@@ -159,7 +159,7 @@ def test_nothing_is_sent_twice(page: Page, studio: Studio, tmp_path: Path) -> No
     browser.open()
     assert browser.look().keys() == {page.view}
     finished(scene_of(studio), texts(tmp_path, "a.txt"))
-    assert _panel(page, "history").component in browser.select("history")
+    assert _panel(page, "library").component in browser.select("library")
     assert browser.look().keys() == {page.view}
 
 
@@ -226,7 +226,7 @@ def test_a_draft_is_there_again_and_settings_of_a_result_fill_the_form(
     assert sent[page.tabset].selected == TAB
     assert browser.select(TAB) != {}
     assert _said(browser) == "The form now holds the settings of a.txt"
-    browser.select("history")
+    browser.select("library")
     assert _said(browser) == ""
 
 
@@ -262,11 +262,11 @@ def test_two_visitors_of_a_shared_studio_see_only_their_own(shared: Studio, tmp_
     sent = two.open(f"tab=demo&job={job.id}")
     assert not any("secret" in str(value) for value in sent.values())
     two.memory = {**two.memory, "session": one.memory["session"]}
-    sent = two.select("history")
+    sent = two.select("library")
     assert not any("secret" in str(value) for value in sent.values())
     two.click(do="delete", key=job.id)
     assert "does not exist" in _said(two)
-    assert "secret.txt" in one.select("history")[_panel(page, "history").component]
+    assert [one.name for one in shared.jobs("1" * 32)] == ["secret.txt"]
     assert two.add(str(tmp_path)) == str(tmp_path)
     assert _said(two) == "Files of this machine cannot be named here; send yours instead"
     assert not page.tabs[0].path.parent.parent.visible  # type: ignore[union-attr]

@@ -17,10 +17,10 @@ from engines.raw.yond.arch import GuidedResUnet
 from studio.config import Settings
 from studio.jobs.service import Studio
 from studio.jobs.views import JobView
-from studio.panels import history, models
+from studio.panels import library, models
 from studio.panels.files import FilesPanel
 from studio.panels.header import HeaderPanel
-from studio.panels.history import HistoryPanel
+from studio.panels.library import LibraryPanel
 from studio.panels.models import ModelsPanel
 from studio.panels.queue import QueuePanel
 from studio.panels.result import ResultPanel
@@ -303,25 +303,21 @@ def test_files_that_are_still_read_are_looked_at_again(studio: Studio, tmp_path:
     assert scene.awaited
 
 
-# --- history, models ----------------------------------------------------------------------------
+# --- library, models ----------------------------------------------------------------------------
 
 
-def test_the_history_pages_and_sums_up(studio: Studio, tmp_path: Path) -> None:
-    panel = HistoryPanel()
-    scene = scene_of(studio, view=View(tab=history.TAB))
-    assert "Nothing here yet" in _text(panel, scene)
-    names = [f"{number:03}.txt" for number in range(history.PAGE + 3)]
-    finished(scene, texts(tmp_path, *names), repeat=2)
-    finished(scene, texts(tmp_path, "wrong.txt"), fail="user")
-    text = _text(panel, scene_of(studio, view=View(tab=history.TAB)))
-    assert "54 jobs, 1 failed" in text
-    assert "It went wrong as you asked" in text
-    assert "Page 1 of 2" in text
-    assert "Repeat: 2" in text
-    last = _html(panel, scene_of(studio, view=View(tab=history.TAB, page=99)))
-    assert "Page 2 of 2" in last
-    assert last.count('<li class="ns-entry">') == 4
-    assert "000.txt" in last
+def test_the_library_is_drawn_once_and_the_header_says_when_there_is_more(
+    studio: Studio, tmp_path: Path
+) -> None:
+    panel, header = LibraryPanel(), HeaderPanel()
+    assert panel.html(scene_of(studio)) is None
+    scene = scene_of(studio, view=View(tab=library.TAB))
+    before = _html(panel, scene), _html(header, scene)
+    finished(scene, texts(tmp_path, "a.txt"))
+    scene = scene_of(studio, view=View(tab=library.TAB))
+    assert _html(panel, scene) == before[0]
+    assert _html(header, scene) != before[1]
+    assert 'data-library=""' in _html(header, scene_of(studio))
 
 
 def test_weights_are_listed_added_and_removable_but_not_in_a_shared_studio(
