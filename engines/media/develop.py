@@ -20,11 +20,13 @@ from PIL import Image, ImageCms
 
 from engines.base import UserError
 from engines.media.exif import ExifFacts, exif_block
+from engines.media.interpolate import HALO, interpolated
 from engines.media.provenance import to_xmp
-from engines.media.raw_file import RawFacts
+from engines.media.raw_facts import RawFacts
 
-_STRIP = 128  # rows rendered at once; even, so that every strip starts on the same CFA row
-_HALO = 4
+# Rows rendered at once, and beside them: whole cells of every mosaic, so all strips start alike.
+_STRIP, _HALO = 144, 12
+assert _HALO >= HALO
 _SHOULDER = 0.8  # linear light above which highlights are rolled off instead of cut
 _BRIGHTEST = 4.0  # linear light that is told apart from more
 _SHOWN_STEPS = 13_000  # of linear light 1; a quarter of an eight-bit step in the deepest shadows
@@ -37,13 +39,21 @@ def auto_stops(mosaic: NDArray[np.uint16], facts: RawFacts, gain: int = 1) -> fl
     middle darker than a twelfth: then the middle counts, as with a lamp in a dark room. It is
     never darkened, or what is clipped would be shown grey.
     """
-    step = max(2 * (min(mosaic.shape) // 1200), 2)
-    cells = mosaic[: mosaic.shape[0] // 2 * 2, : mosaic.shape[1] // 2 * 2]
-    brightest = np.zeros_like(cells[::step, ::step], dtype=np.float32)
-    for site, (y, x) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
-        plane = cells[y::step, x::step].astype(np.float32) / gain
-        factor = _balance(facts)["RGB".index(facts.cfa[site])]
-        linear = (plane - facts.black[site]) / (facts.clip - facts.black[site]) * factor
+    balance = _balance(facts)
+    if facts.channels == 1:
+        factors = [balance[facts.colours.index(colour)] for colour in facts.cfa or "RRRR"]
+    else:
+        factors = list(balance)
+    side = facts.black_cell.shape[0]
+    step = max(side * (min(mosaic.shape[:2]) // (600 * side)), side)
+    height, width = (length // side * side for length in mosaic.shape[:2])
+    brightest = np.zeros((-(-height // step), -(-width // step)), np.float32)
+    for site, (black, factor) in enumerate(zip(facts.black, factors, strict=True)):
+        if facts.channels == 1:
+            plane = mosaic[site // side : height : step, site % side : width : step]
+        else:
+            plane = mosaic[:height:step, :width:step, site]
+        linear = (plane.astype(np.float32) / gain - black) / (facts.clip - black) * factor
         np.maximum(brightest, linear, out=brightest)
     if brightest.size == 0:
         return 0.0
@@ -58,7 +68,7 @@ def render_preview(
     """Draw a mosaic for the screen, in strips; not rotated (see `upright`).
 
     Args:
-        mosaic: (H, W) uint16, levels those of `facts` times `gain`.
+        mosaic: (H, W) or (H, W, 3) uint16, levels those of `facts` times `gain`.
         facts: levels, CFA, white balance and colours.
         stops: exposure in EV.
         gain: see `mosaic`.
@@ -66,17 +76,19 @@ def render_preview(
     Returns:
         (h, w, 3) uint8 sRGB with square pixels.
     """
-    height, width = mosaic.shape
+    height, width = mosaic.shape[:2]
     out = np.empty((height, width, 3), dtype=np.uint8)
     curve = _curve()
     balance = _balance(facts)
     # Every colour stops where the one that white balance leaves as it is does, as in LibRaw:
     # what is clipped is white then.
-    limits = (1.0 / balance[0], 1.0 / balance[1], 1.0 / balance[2])
+    limits = tuple(1.0 / one for one in balance)
     coding = _Coding(facts.clip, _SHOWN_STEPS * 2.0 ** max(stops, 0.0), _SHOWN_STEPS, limits)
     # Coded camera RGB -> index of the curve.
     factor = 2.0 ** min(stops, 0.0) * 65535.0 / _BRIGHTEST / _SHOWN_STEPS
     matrix = np.asarray(facts.cam_to_srgb) * balance * factor
+    if facts.kind == "mono":
+        matrix = matrix.sum(axis=1, keepdims=True)
     matrix = np.hstack([matrix, -matrix.sum(axis=1, keepdims=True) * coding.black])
     for top in range(0, height, _STRIP):
         start, stop = max(top - _HALO, 0), min(top + _STRIP + _HALO, height)
@@ -112,6 +124,11 @@ def demosaic(mosaic: NDArray[np.uint16], facts: RawFacts, gain: int = 1) -> NDAr
     return rgb
 
 
+def needs_demosaicing(facts: RawFacts) -> bool:
+    """Whether LibRaw cannot develop such a mosaic: its filter, or X-Trans of its size."""
+    return facts.kind == "quad" or (facts.kind == "xtrans" and min(facts.height, facts.width) < 512)
+
+
 @dataclass(frozen=True)
 class _Coding:
     """How levels are written into the 16 bits that OpenCV interpolates.
@@ -120,43 +137,61 @@ class _Coding:
         full: level in DN to be written `scale` steps above black.
         scale: see there.
         black: step of black; what is below it is noise, and is kept.
-        limits: shares of `scale` above black at which red, green and blue stop.
+        limits: shares of `scale` above black at which the colours stop.
     """
 
     full: float
     scale: float
     black: float
-    limits: tuple[float, float, float]
+    limits: tuple[float, ...]
 
 
 def _interpolate(
     mosaic: NDArray[np.uint16], facts: RawFacts, gain: int, coding: _Coding
 ) -> NDArray[np.uint16]:
-    """Edge-aware interpolation (OpenCV) of rows that begin on an even row."""
-    height, width = mosaic.shape
+    """Coded camera colours (h, w, colours), or (h, w) of one, of rows that begin with a cell.
+
+    Bayer mosaics are interpolated along edges (OpenCV), others plainly.
+    """
+    height, width = mosaic.shape[:2]
+    black = facts.black_cell
+    side = black.shape[0]
 
     def tiled(cell: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.tile(cell, (height // 2 + 1, width // 2 + 1))[:height, :width]
+        if facts.channels > 1:
+            return cell
+        return np.tile(cell, (height // side + 1, width // side + 1))[:height, :width]
 
-    black = np.asarray(facts.black, dtype=np.float32).reshape(2, 2)
     scale = np.float32(coding.scale) / (np.float32(coding.full) - black)
-    most = [coding.black + coding.scale * coding.limits["RGB".index(c)] for c in facts.cfa]
-    top = np.asarray(most, dtype=np.float32).clip(0.0, 65535.0).reshape(2, 2)
+    most = [coding.black + coding.scale * limit for limit in coding.limits]
+    if facts.cfa:
+        most = np.take(most, facts.colour_cell)
+    elif facts.channels == 1:
+        most = np.full(black.shape, most[0])
+    top = np.asarray(most, dtype=np.float32).clip(0.0, 65535.0)
     linear = mosaic * tiled((scale / gain).astype(np.float32))
     linear += tiled((coding.black - black * scale).astype(np.float32))
     np.minimum(np.maximum(np.rint(linear, out=linear), 0.0, out=linear), tiled(top), out=linear)
-    coded = linear.astype(np.uint16)
-    if min(coded.shape) < 4:
-        return np.repeat(coded[:, :, None], 3, axis=2)
-    code = getattr(cv2, f"COLOR_Bayer{facts.cfa}2RGB_EA")
-    return np.asarray(cv2.demosaicing(coded, code), dtype=np.uint16)
+    if facts.kind in ("mono", "linear"):
+        return linear.astype(np.uint16)
+    if min(linear.shape) < 4:
+        return np.repeat(linear.astype(np.uint16)[:, :, None], len(facts.colours), axis=2)
+    if facts.kind == "bayer":
+        code = getattr(cv2, f"COLOR_Bayer{facts.cfa}2RGB_EA")
+        return np.asarray(cv2.demosaicing(linear.astype(np.uint16), code), dtype=np.uint16)
+    repeats = height // side + 1, width // side + 1
+    colours = np.tile(facts.colour_cell, repeats)[:height, :width]
+    lead = max(facts.colours.find("G"), 0)
+    light = interpolated(linear, colours, lead, len(facts.colours))
+    stops = np.asarray([coding.black + coding.scale * limit for limit in coding.limits], np.float32)
+    return np.rint(np.clip(light, 0.0, stops.clip(0.0, 65535.0))).astype(np.uint16)
 
 
 def develop(dng: Path, facts: RawFacts, gain: int, stops: float) -> NDArray[np.uint16]:
     """Develop one of our own DNG files with LibRaw: camera white balance, sRGB, upright.
 
     Args:
-        dng: file written by `engines.media.dng.write_dng`.
+        dng: file written by `engines.media.dng.write_developable`.
         facts: that it was written with.
         gain: that it was written with.
         stops: exposure in EV.
@@ -170,6 +205,8 @@ def develop(dng: Path, facts: RawFacts, gain: int, stops: float) -> NDArray[np.u
     # Brightening is done by a lower saturation level, which keeps all sixteen bits of the shadows.
     # LibRaw's own guess of that level depends on the brightest pixel, that is, on the noise.
     full = (facts.clip - min(facts.black)) * gain / 2.0 ** max(stops, 0.0)
+    if needs_demosaicing(facts):
+        full *= 65535.0 / (facts.white - min(facts.black)) / gain
     try:
         with rawpy.imread(str(dng)) as raw:
             developed = raw.postprocess(
@@ -186,7 +223,8 @@ def develop(dng: Path, facts: RawFacts, gain: int, stops: float) -> NDArray[np.u
         raise UserError(
             "LibRaw could not develop this picture; choose DNG as the output"
         ) from error
-    return developed.astype(np.uint16, copy=False)
+    developed = developed.astype(np.uint16, copy=False)
+    return developed if developed.shape[2] == 3 else np.repeat(developed, 3, axis=2)
 
 
 def eight_bits(rgb: NDArray[np.uint16]) -> NDArray[np.uint8]:
@@ -229,10 +267,10 @@ def srgb_profile() -> bytes:
     return bytes(profile)
 
 
-def _balance(facts: RawFacts) -> tuple[float, float, float]:
+def _balance(facts: RawFacts) -> tuple[float, ...]:
     """White balance with the smallest factor 1, so that what is clipped comes out white."""
     least = min(facts.wb)
-    return facts.wb[0] / least, facts.wb[1] / least, facts.wb[2] / least
+    return tuple(one / least for one in facts.wb)
 
 
 def _curve() -> NDArray[np.uint8]:

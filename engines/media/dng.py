@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
+from math import isqrt
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from engines.media.develop import reduced
+from engines.media.develop import demosaic, needs_demosaicing, reduced
 from engines.media.dng_source import CFA, LINEAR_RAW, DngSource, read_dng_source
 from engines.media.exif import camera_entries, standard_entries
 from engines.media.ifd import Entry, append, append_ifd, ascii_entry
 from engines.media.provenance import to_xmp
-from engines.media.raw_file import RawFacts
+from engines.media.raw_facts import RawFacts
 
 _THUMBNAIL = 256
+_COLOURS = "RGBCMYW"  # as CFAPlaneColor numbers them
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,13 @@ def precision_gain(white: float) -> int:
 def write_dng(
     path: Path, mosaic: NDArray[np.uint16], facts: RawFacts, source: Path, extras: DngExtras
 ) -> None:
-    """Write a mosaic DNG with the input's own CFA, levels, colours, orientation, EXIF and lens.
+    """Write a DNG of the same kind as the input, with its own colour filter, levels, colours,
+    orientation, EXIF and lens.
 
     Args:
         path: file to write.
-        mosaic: (H, W) uint16, the whole visible area, levels times `extras.gain`.
+        mosaic: (H, W) uint16, the whole visible area, levels times `extras.gain`; (H, W, 3) of a
+            demosaiced input.
         facts: of the source.
         source: the input; if it is a DNG, its colour tags are copied.
         extras: see there.
@@ -75,19 +79,40 @@ def write_dng(
         OSError: the disk is full or the folder cannot be written.
     """
     black = [Fraction(level * extras.gain).limit_denominator(10_000) for level in facts.black]
-    picture: list[Entry] = [
-        (258, 3, (16,)),
-        (262, 3, (CFA,)),
-        (277, 3, (1,)),
-        (33421, 3, (2, 2)),
-        (33422, 1, bytes("RGB".index(colour) for colour in facts.cfa)),
-        (50710, 1, bytes((0, 1, 2))),
-        (50711, 3, (1,)),
-        (50713, 3, (2, 2)),
-        (50714, 5, black),
-        (50717, 4, (round(facts.white * extras.gain),)),
-    ]
+    white = round(facts.white * extras.gain)
+    if facts.channels == 3:
+        picture = _linear(3, black, white)
+    else:
+        side = isqrt(len(black))
+        if len(set(black)) == 1 and side != 2:
+            side, black = 1, black[:1]
+        picture: list[Entry] = [
+            (258, 3, (16,)),
+            (262, 3, (CFA if facts.cfa else LINEAR_RAW,)),
+            (277, 3, (1,)),
+            (50713, 3, (side, side)),
+            (50714, 5, black),
+            (50717, 4, (white,)),
+        ]
+    if facts.cfa:
+        cell = isqrt(len(facts.cfa))
+        picture += [
+            (33421, 3, (cell, cell)),
+            (33422, 1, bytes(_COLOURS.index(colour) for colour in _plain(facts.cfa))),
+            (50710, 1, bytes(_COLOURS.index(colour) for colour in _plain(facts.colours))),
+            (50711, 3, (1,)),
+        ]
     _write(path, mosaic, picture, facts, source, extras)
+
+
+def write_developable(
+    path: Path, mosaic: NDArray[np.uint16], facts: RawFacts, source: Path, extras: DngExtras
+) -> None:
+    """`write_dng`, or where LibRaw cannot develop such a mosaic, its colours interpolated here."""
+    if needs_demosaicing(facts):
+        write_linear_dng(path, demosaic(mosaic, facts, extras.gain), facts, source, extras)
+    else:
+        write_dng(path, mosaic, facts, source, extras)
 
 
 def write_linear_dng(
@@ -100,16 +125,25 @@ def write_linear_dng(
     """Write a demosaiced DNG: (H, W, 3) uint16 camera RGB, not white-balanced, black at 0 and white
     at 65535; otherwise as `write_dng`.
     """
-    picture: list[Entry] = [
-        (258, 3, (16, 16, 16)),
+    picture = _linear(3, [Fraction(0)] * 3, 65535)
+    _write(path, rgb, picture, facts, source, extras)
+
+
+def _linear(channels: int, black: Sequence[Fraction], white: int) -> list[Entry]:
+    return [
+        (258, 3, (16,) * channels),
         (262, 3, (LINEAR_RAW,)),
-        (277, 3, (3,)),
+        (277, 3, (channels,)),
         (284, 3, (1,)),
         (50713, 3, (1, 1)),
-        (50714, 3, (0, 0, 0)),
-        (50717, 4, (65535, 65535, 65535)),
+        (50714, 5, black),
+        (50717, 4, (white,) * channels),
     ]
-    _write(path, rgb, picture, facts, source, extras)
+
+
+def _plain(colours: str) -> str:
+    """Colours as DNG numbers them, which has no emerald: it is called cyan there."""
+    return colours.replace("E", "C")
 
 
 def _write(
@@ -123,7 +157,7 @@ def _write(
     dng = read_dng_source(source)
     height, width = pixels.shape[:2]
     opcodes = (
-        dng.opcodes(*facts.margins, height, width, demosaiced=pixels.ndim == 3)
+        dng.opcodes(*facts.margins, height, width, demosaiced=pixels.ndim > 2 > facts.channels)
         if dng is not None
         else []
     )
@@ -167,7 +201,6 @@ def _write(
             *camera_entries(facts.exif, facts.orientation),
             (50706, 1, bytes((1, 4, 0, 0))),
             (50707, 1, bytes((1, 3 if opcodes else 1, 0, 0))),
-            (50728, 5, [Fraction(value).limit_denominator(1_000_000) for value in facts.neutral]),
             *_camera(facts, dng),
         ]  # fmt: skip
         if facts.exif.gps:
@@ -182,6 +215,10 @@ def _camera(facts: RawFacts, dng: DngSource | None) -> list[Entry]:
     copied = {entry[0]: entry for entry in dng.camera_entries()} if dng is not None else {}
     if 50708 not in copied:
         copied[50708] = ascii_entry(50708, facts.unique_camera)
+    if facts.kind == "mono":
+        return list(copied.values())
+    neutral = [Fraction(value).limit_denominator(1_000_000) for value in facts.neutral]
+    copied[50728] = (50728, 5, neutral)
     if 50721 not in copied and 50722 not in copied:
         matrix = [(round(value * 10_000), 10_000) for row in facts.colour_matrix for value in row]
         copied[50721] = (50721, 10, matrix)

@@ -23,11 +23,16 @@ _VERSION, _DATA_CODED = 50706, (34892, 52546)  # lossy JPEG, JPEG XL
 
 @dataclass(frozen=True)
 class DngSource:
-    """A DNG's first folder, the folder of its RAW picture, and how many such pictures there are."""
+    """A DNG's first folder, the folder of its RAW picture, and those of all pictures alike."""
 
     first: Folder
     picture: Folder
-    frames: int
+    pictures: tuple[Folder, ...]
+
+    @property
+    def frames(self) -> int:
+        """How many such pictures there are."""
+        return max(len(self.pictures), 1)
 
     @property
     def photometric(self) -> int:
@@ -58,19 +63,54 @@ class DngSource:
         top, left, bottom, right = (int(value) for value in found)
         return top, left, bottom, right
 
-    def black(self, top: int, left: int) -> tuple[float, float, float, float] | None:
-        """Black levels of a 2x2 cell whose first pixel lies at (top, left) of the active area.
+    def black(self, top: int, left: int, side: int = 2) -> tuple[float, ...] | None:
+        """Black levels of a cell, row by row, whose first pixel lies at (top, left) of the active
+        area.
 
-        None where the file does not say, or repeats another cell; LibRaw's levels are good then.
+        None where the file does not say, or repeats a cell that does not go into this one;
+        LibRaw's levels are good then.
         """
         repeat = self.picture.numbers(50713) or (1.0, 1.0)
         levels = self.picture.numbers(50714)
-        if repeat == (1.0, 1.0) and len(levels) == 1:
-            return levels[0], levels[0], levels[0], levels[0]
-        if repeat != (2.0, 2.0) or len(levels) != 4:
+        if len(repeat) != 2 or not all(1 <= n <= side and side % n == 0 for n in repeat):
             return None
-        a, b, c, d = (levels[(y + top) % 2 * 2 + (x + left) % 2] for y in (0, 1) for x in (0, 1))
-        return a, b, c, d
+        rows, columns = int(repeat[0]), int(repeat[1])
+        if len(levels) != rows * columns:
+            return None
+        return tuple(
+            levels[(y + top) % rows * columns + (x + left) % columns]
+            for y in range(side)
+            for x in range(side)
+        )
+
+    def channel_black(self) -> tuple[float, ...] | None:
+        """Black levels of a demosaiced picture's channels; None where they are said otherwise."""
+        repeat = self.picture.numbers(50713) or (1.0, 1.0)
+        levels = self.picture.numbers(50714)
+        if repeat != (1.0, 1.0) or len(levels) not in (1, 3) or self.channels != 3:
+            return None
+        return levels * 3 if len(levels) == 1 else levels
+
+    @property
+    def cell(self) -> tuple[int, int]:
+        """Height and width of the colour filter's cell; (0, 0) where not said."""
+        found = self.picture.numbers(33421)
+        return (int(found[0]), int(found[1])) if len(found) == 2 else (0, 0)
+
+    @property
+    def filters(self) -> str:
+        """Colours of the filter's cell from the active area's first pixel, row by row."""
+        return "".join(_colour(value) for value in self.picture.numbers(33422))
+
+    @property
+    def colours(self) -> str:
+        """Colours of the channels, in the order of the matrices."""
+        return "".join(_colour(value) for value in self.picture.numbers(50710)) or "RGB"
+
+    @property
+    def staggered(self) -> bool:
+        """Whether photosites lie on no rectangular grid."""
+        return self.picture.number(50711, 1) != 1
 
     @property
     def crop(self) -> tuple[int, int, int, int] | None:
@@ -82,11 +122,13 @@ class DngSource:
 
     @property
     def matrices(self) -> list[tuple[tuple[float, ...], int]]:
-        """XYZ -> camera, nine numbers row by row, each with its illuminant; daylight first."""
+        """XYZ -> camera, nine numbers row by row (twelve of four colours), each with its
+        illuminant; daylight first.
+        """
         found = [
             (values, self.first.number(light))
             for matrix, light in ((50722, 50779), (50721, 50778))
-            if len(values := self.first.numbers(matrix)) == 9 and any(values)
+            if len(values := self.first.numbers(matrix)) in (9, 12) and any(values)
         ]
         return sorted(found, key=lambda one: abs(one[1] - 21))
 
@@ -136,8 +178,13 @@ def read_dng_source(path: Path) -> DngSource | None:
     pictures = [f for f in folders if f.number(262) in (CFA, LINEAR_RAW) and f.number(254) == 0]
     picture = pictures[0] if pictures else first
     size = (picture.number(257), picture.number(256))
-    frames = sum((f.number(257), f.number(256)) == size for f in pictures)
-    return DngSource(first, picture, max(frames, 1))
+    alike = tuple(f for f in pictures if (f.number(257), f.number(256)) == size)
+    return DngSource(first, picture, alike)
+
+
+def _colour(value: float) -> str:
+    """A letter of CFAPlaneColor's numbers; "?" for one that is not among them."""
+    return "RGBCMYW"[int(value)] if 0 <= value < 7 else "?"
 
 
 def _sound(folder: Folder, wanted: Sequence[int]) -> list[Entry]:

@@ -12,9 +12,10 @@ import numpy as np
 import rawpy
 from numpy.typing import NDArray
 
+from engines.base import UserError
 from engines.media.dng_source import DngSource
-
-Matrix = tuple[tuple[float, float, float], ...]
+from engines.media.raw_facts import BAYER, Matrix
+from engines.media.raw_sensor import Sensor
 
 XYZ_FROM_SRGB = np.array(
     [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750],
@@ -23,26 +24,39 @@ XYZ_FROM_SRGB = np.array(
 D65 = 21  # EXIF's number of the illuminant
 
 _OWN_MATRIX = 0.125  # above it, LibRaw takes the first number of a maker's own matrix for real
-_Found = tuple[tuple[float, float, float], Matrix, int, Matrix]
+_Found = tuple[tuple[float, ...], Matrix, int, Matrix]
 
 
 def colours(
-    raw: rawpy.RawPy, path: Path, dng: DngSource | None, black: tuple[float, ...]
+    raw: rawpy.RawPy,
+    path: Path,
+    dng: DngSource | None,
+    black: tuple[float, ...],
+    sensor: Sensor,
 ) -> _Found:
     """White balance, XYZ -> camera with its illuminant, and camera -> sRGB.
 
     Args:
-        raw: unpacked Bayer file.
+        raw: unpacked file.
         path: of the file.
         dng: what the file says if it is a DNG.
-        black: levels of the visible area's first four sites.
+        black: levels, see `RawFacts`.
+        sensor: what its samples are.
 
     Returns:
-        Multipliers of R, G and B (green 1); 3x3 rows XYZ -> camera; EXIF number of its illuminant;
-        3x3 rows white-balanced camera -> linear sRGB, each with the sum 1.
+        Multipliers of the colours (green 1); rows XYZ -> camera, one a colour; EXIF number of its
+        illuminant; three rows white-balanced camera -> linear sRGB, each with the sum 1.
+
+    Raises:
+        UserError: nobody knows the colours of a four-colour sensor.
     """
-    balance = _white_balance(raw, black)
-    choices = dng.matrices if dng is not None else []
+    if sensor.channels == 1 and not sensor.cfa:
+        one = _rows(np.eye(3))
+        return (1.0, 1.0, 1.0), one, D65, one
+    if len(sensor.colours) == 4:
+        return _of_four(raw, path, dng, sensor)
+    balance = _white_balance(raw, black, sensor)
+    choices = [one for one in dng.matrices if len(one[0]) == 9] if dng is not None else []
     known = choices[0][0] if choices else raw.rgb_xyz_matrix[:3]
     flat = np.asarray(known, dtype=np.float64).reshape(3, 3)
     given = np.asarray(raw.color_matrix, dtype=np.float64)[:, :3]
@@ -51,7 +65,10 @@ def colours(
         # LibRaw's own for a DNG has the file's calibration of this one camera in it.
         to_srgb = _rows_to_one(given) if np.any(given) else whitened
         return balance, _rows(flat), choices[0][1] if choices else D65, _rows(to_srgb)
-    to_srgb = given if given[0, 0] > _OWN_MATRIX else _measured(path, black)
+    if given[0, 0] > _OWN_MATRIX:
+        to_srgb = given
+    else:
+        to_srgb = _measured(path, black) if sensor.cfa in BAYER else np.eye(3)
     scale = np.linalg.inv(to_srgb).sum(axis=1) if _regular(to_srgb) else np.zeros(3)
     if np.all(scale > 0.01):
         # What there is of white balance in the matrix belongs into the multipliers.
@@ -65,9 +82,34 @@ def colours(
     return (red / green, 1.0, blue / green), _rows(to_camera), D65, _rows(to_srgb)
 
 
-def _white_balance(raw: rawpy.RawPy, black: tuple[float, ...]) -> tuple[float, float, float]:
+def _of_four(
+    raw: rawpy.RawPy, path: Path, dng: DngSource | None, sensor: Sensor
+) -> tuple[tuple[float, ...], Matrix, int, Matrix]:
+    """Of a sensor with four colours, whose three colours of light are a best fit."""
+    choices = [one for one in dng.matrices if len(one[0]) == 12] if dng is not None else []
+    known = np.asarray(choices[0][0] if choices else raw.rgb_xyz_matrix, np.float64).reshape(4, 3)
+    forward = known @ XYZ_FROM_SRGB
+    if np.any(np.abs(forward.sum(axis=1)) < 1e-6) or np.linalg.matrix_rank(forward) < 3:
+        raise UserError(
+            f"{path.name} has four colours, and neither it nor LibRaw says which they are"
+        )
+    to_srgb = np.linalg.pinv(_rows_to_one(forward))
+    balance = next(
+        np.asarray(found[:4], dtype=np.float64)
+        for found in (raw.camera_whitebalance, raw.daylight_whitebalance, (1.0, 1.0, 1.0, 1.0))
+        if min(found[:4]) > 0.0
+    )
+    balance /= balance[max(sensor.colours.find("G"), 0)]
+    light = choices[0][1] if choices else D65
+    return tuple(float(v) for v in balance), _rows(known), light, _rows(_rows_to_one(to_srgb))
+
+
+def _white_balance(
+    raw: rawpy.RawPy, black: tuple[float, ...], sensor: Sensor
+) -> tuple[float, float, float]:
     """As shot; LibRaw's own guess from the picture where the camera did not say."""
-    for found in (raw.camera_whitebalance, _grey_world(raw, black), raw.daylight_whitebalance):
+    guess = _grey_world(raw, black) if sensor.cfa in BAYER else None
+    for found in (raw.camera_whitebalance, guess, raw.daylight_whitebalance):
         if found is None:
             continue
         red, green, blue = (float(v) for v in found[:3])
@@ -154,4 +196,4 @@ def _rows_to_one(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _rows(matrix: NDArray[np.float64]) -> Matrix:
-    return tuple((float(r[0]), float(r[1]), float(r[2])) for r in matrix)
+    return tuple(tuple(float(value) for value in row) for row in matrix)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 import rawpy
 
 from engines.base import UserError
-from engines.media.dng_source import CFA, LINEAR_RAW, DngSource, read_dng_source
+from engines.media.dng_source import CFA, DngSource, read_dng_source
 from engines.media.ifd import IfdReader, NoFoldersError
 from engines.media.opening import beginning
 
@@ -38,34 +40,41 @@ def open_raw(raw: rawpy.RawPy, path: Path) -> DngSource | None:
         if start.startswith(magic):
             raise UserError(f"{path.name} is {what}, not a camera RAW, whatever its name says")
     if start.startswith(b"FOVb"):
-        raise not_supported(path, "comes from a Foveon sensor")
+        raise UserError(
+            f"{path.name} comes from a Foveon sensor, whose layers are not read here; convert it "
+            "to a linear DNG with its maker's program"
+        )
     dng = read_dng_source(path)
     if dng is not None:
         _refuse_dng(path, dng)
-    try:
+    with reading(path):
         raw.open_file(str(path))
         raw.unpack()  # rawpy tells a file's colours only after it
+    return dng
+
+
+@contextmanager
+def reading(path: Path) -> Generator[None]:
+    """Within, what LibRaw says against a file becomes one sentence.
+
+    Raises:
+        UserError: LibRaw could not read it.
+    """
+    try:
+        yield
     except (MemoryError, rawpy.LibRawUnsufficientMemoryError, rawpy.LibRawTooBigError) as error:
         raise UserError(f"{path.name} is too large for this machine's memory") from error
     except (rawpy.LibRawError, OSError, ValueError) as error:
         raise UserError(_damaged(path, error)) from error
-    return dng
-
-
-def not_supported(path: Path, what: str) -> UserError:
-    """The refusal of a sound file that is no Bayer mosaic."""
-    return UserError(f"{path.name} {what}, which is not supported yet; Bayer RAW files are")
 
 
 def _refuse_dng(path: Path, dng: DngSource) -> None:
     """What LibRaw would call damaged, or read although it is no plain mosaic."""
-    if dng.photometric == LINEAR_RAW and dng.channels == 1:
-        raise not_supported(path, "comes from a monochrome sensor")
-    if dng.photometric == LINEAR_RAW:
-        what = "a lossy DNG" if dng.lossy else "already demosaiced (linear DNG or sRAW)"
-        raise not_supported(path, f"is {what}")
     if dng.lossy:
-        raise not_supported(path, "is a lossy DNG")
+        raise UserError(
+            f"{path.name} is a lossy DNG, whose noise is no longer the sensor's; choose the "
+            "original"
+        )
     height, width = dng.size
     if dng.photometric == CFA and min(height, width) < _LIBRAW_SMALLEST:
         raise UserError(

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import UserError
-from engines.media.raw_file import RAW_SUFFIXES, RawFacts, RawImage, read_raw
+from engines.media.raw_file import RAW_SUFFIXES, RawFacts, RawImage, read_bayer
 from engines.raw.calibrate.darks import Desk
 
 Kind = Literal["dark", "flat"]
@@ -74,7 +74,7 @@ class Source:
         """The mosaic; raises `UserError` with the file's own name."""
         with self.opened(workspace) as path:
             try:
-                return read_raw(path)
+                return read_bayer(path, "Calibration")
             except UserError as error:
                 raise UserError(str(error).replace(path.name, self.name)) from error
 
@@ -99,7 +99,7 @@ class Frame:
     iso: float
     exposure: float | None
     f_number: float | None
-    black: tuple[float, float, float, float]
+    black: tuple[float, ...]
     white: float
     bits: int
     cfa: str

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from engines.base import Job, Measurement, Result, UserError
-from engines.media.raw_file import read_raw
+from engines.media.raw_file import read_bayer
 from engines.raw.eld.arch import SeeInDark
 from engines.raw.eld.params import EldParams
 from engines.raw.yond.export import Export, export
@@ -38,7 +38,7 @@ def process(path: Path, params: EldParams, job: Job, engine: str, version: str) 
     """
     begun = perf_counter()
     job.progress(0, 100, "reading the RAW")
-    raw = read_raw(path)
+    raw = read_bayer(path, "Denoising for one camera (raw.eld)")
     job.check_cancelled()
     model: LoadedModel = job.load(params.weights)
     network = model.network

@@ -68,15 +68,19 @@ class NoiseEstimate:
         return self.K * np.maximum(mean, 0.0) + self.sigma**2
 
 
-def estimate_self(planes: Tensor, scale: float, clip: float = 1.0) -> NoiseEstimate:
+def estimate_self(
+    planes: Tensor | Sequence[Tensor], scale: float, clip: float = 1.0
+) -> NoiseEstimate:
     """Coarse estimate from the noisy image alone.
 
     Args:
-        planes: (4, h, w) float32 on the CPU, 0 at black and 1 at white, unclamped.
+        planes: (4, h, w) float32 on the CPU, 0 at black and 1 at white, unclamped; or several such
+            stacks of planes.
         scale: white minus black in DN.
         clip: level at which the sensor clips, in the units of `planes`.
     """
-    blocks = measure(planes, scale, clip)
+    stacks = [planes] if isinstance(planes, Tensor) else planes
+    blocks = join([measure(stack, scale, clip) for stack in stacks])
     steady = blocks.texture < _TEXTURED
     expected = _KEPT_TEXTURE
     if steady.sum() < _ENOUGH:

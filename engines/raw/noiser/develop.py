@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from engines.base import Figure, Job, Measurement, UserError
 from engines.media.develop import develop, srgb_profile
-from engines.media.dng import DngExtras, precision_gain, write_dng
+from engines.media.dng import DngExtras, precision_gain, write_developable
 from engines.media.exif import exif_block
 from engines.media.picture_facts import PictureFacts
-from engines.media.raw_file import RawFacts, RawImage, read_raw
+from engines.media.raw_facts import RawFacts, RawImage
+from engines.media.raw_file import read_raw
 from engines.raw.noise.figure import draw_noise_figure
 from engines.raw.noiser.rows import LIFTED, DevelopedRows
 from engines.raw.yond.arch import GuidedResUnet
@@ -103,7 +104,7 @@ def _twice(
     between = job.workspace / ".mosaic.dng"
     preview = np.zeros((16, 16, 3), np.uint8)
     try:
-        write_dng(between, mosaic, raw.facts, path, DngExtras({}, preview, 0.0, (), gain))
+        write_developable(between, mosaic, raw.facts, path, DngExtras({}, preview, 0.0, (), gain))
         job.check_cancelled()
         shot = develop(between, raw.facts, gain, 0.0)
         job.progress(63, 100, "developing")

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engines.media.develop import srgb_profile
-from engines.media.raw_file import RawImage, read_raw
+from engines.media.raw_facts import RawImage
+from engines.media.raw_file import read_raw
 from engines.raw.noiser.process import is_raw, readable
 from engines.raw.noiser.rows import PictureRows, made_small
 from engines.raw.noiser.transfer import Transfer, transfer_of
@@ -75,18 +76,24 @@ def _of_raw(raw: RawImage) -> Proxy:
     Noise is gone with the size, so nothing has to denoise it.
     """
     facts = raw.facts
-    height, width = facts.height // 2, facts.width // 2
+    side = facts.black_cell.shape[0]
+    height, width = facts.height // side, facts.width // side
     factor = min(SIDE / max(height, width), 1.0)
     size = (max(round(width * factor), 1), max(round(height * factor), 1))
-    planes: dict[str, list[NDArray[np.float32]]] = {"R": [], "G": [], "B": []}
+    planes: dict[int, list[NDArray[np.float32]]] = {}
     least = min(facts.wb)
-    for site, colour in enumerate(facts.cfa):
-        y, x = divmod(site, 2)
-        plane = raw.mosaic[y::2, x::2][:height, :width]
-        small = cv2.resize(plane.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-        times = facts.wb["RGB".index(colour)] / least / (facts.clip - facts.black[site])
-        planes[colour].append(((small - facts.black[site]) * times).astype(np.float32))
-    camera = np.stack([np.mean(planes[colour], axis=0) for colour in "RGB"]).clip(0.0, 1.0)
+    colours = facts.colour_cell.ravel() if facts.cfa else range(len(facts.black))
+    for site, (colour, black) in enumerate(zip(colours, facts.black, strict=True)):
+        y, x = divmod(site, side)
+        whole = raw.mosaic[y::side, x::side] if facts.channels == 1 else raw.mosaic[:, :, site]
+        small = cv2.resize(
+            whole[:height, :width].astype(np.float32), size, interpolation=cv2.INTER_AREA
+        )
+        number = 0 if facts.kind == "mono" else int(colour)
+        times = facts.wb[number] / least / (facts.clip - black)
+        planes.setdefault(number, []).append(((small - black) * times).astype(np.float32))
+    camera = np.stack([np.mean(planes[number], axis=0) for number in sorted(planes)])
+    camera = (np.repeat(camera, 3, axis=0) if facts.kind == "mono" else camera).clip(0.0, 1.0)
     matrix = np.asarray(facts.cam_to_srgb, np.float32)
     light = np.tensordot(matrix, camera, axes=1).clip(0.0, 1.0)
     if facts.orientation in (2, 4, 5, 7):

@@ -19,7 +19,7 @@ from engines.media.develop import auto_stops, reduced, render_preview, upright, 
 from engines.media.dng import DngExtras, write_dng
 from engines.media.exif import ExifFacts
 from engines.media.ifd import Entry
-from engines.media.raw_file import RawFacts, RawImage, read_raw
+from engines.media.raw_file import RawFacts, RawImage, read_bayer
 from engines.raw.noise.choose import by_name, fitting
 from engines.raw.noise.model import expose, levels, strips
 from engines.raw.noise.profile import AUTO, Named
@@ -46,7 +46,7 @@ def process(path: Path, params: SimulateParams, job: Job, engine: str, version: 
         Cancelled: passed through.
     """
     job.progress(0, 100, "reading the RAW")
-    raw = read_raw(path)
+    raw = read_bayer(path, "Simulated noise (raw.simulate)")
     camera = _camera(params.profile, raw.facts, job)
     scale = _span(raw.facts) / camera.profile.span
     noise = SensorNoise.of(camera.profile.at(params.iso), camera.name).times(scale)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -13,6 +14,7 @@ from engines.base import Job
 from engines.raw.noise.estimate import NoiseEstimate, estimate_pair, estimate_self
 from engines.raw.noise.hot import hot_pixels
 from engines.raw.yond.arch import GuidedResUnet
+from engines.raw.yond.layouts import Layout, Packed
 from engines.raw.yond.params import YondParams
 from engines.raw.yond.pipeline import Noise, denoise_tiles, noise_level, plan, scattered
 
@@ -28,12 +30,13 @@ class Denoised:
     """What blind denoising found.
 
     Attributes:
-        planes: (4, h, w) float32 on the CPU, 0 at black and 1 at white, not clamped.
+        planes: float32 on the CPU as it was given, 0 at black and 1 at white, not clamped.
         first: the noise as measured on the noisy image alone.
         last: the noise that the result was made with (`first` again where one pass was asked for,
             or where the second measurement could not be trusted).
         passes: passes that counted.
-        hot: (n, 3) plane, row and column of the hot pixels that were taken out.
+        hot: (n, 3) plane, row and column of the hot pixels that were taken out; (n, 2) row and
+            column of a mosaic.
         level: t of the last pass, the share of the stabilised span that one sigma of noise takes.
         notes: plain sentences for the person.
         rows: deviation of the row noise that was taken off before, DN.
@@ -61,50 +64,64 @@ def denoise(
     job: Job,
     clip: float = 1.0,
 ) -> Denoised:
+    """Run one or two passes of YOND over four planes, (4, h, w); see `denoise_picture`."""
+    return denoise_picture(planes, Packed(), scale, network, params, job, clip)
+
+
+def denoise_picture(
+    values: Tensor,
+    layout: Layout,
+    scale: float,
+    network: GuidedResUnet,
+    params: YondParams,
+    job: Job,
+    clip: float = 1.0,
+) -> Denoised:
     """Run one or two passes of YOND.
 
     Args:
-        planes: (4, h, w) float32 on the CPU in canonical order, 0 at black, 1 at white, unclamped.
+        values: float32 on the CPU as `layout` has it, 0 at black, 1 at white, unclamped.
+        layout: how stacks of four planes are made of it.
         scale: white minus black in DN.
         network: SNR-Net in evaluation mode.
         params: strength, passes, tile, and K and sigma where the person gave them.
         job: gets progress from 5 to 85 of 100; cancels at every tile.
-        clip: level at which the sensor clips, in the units of `planes`.
+        clip: level at which the sensor clips, in the units of `values`.
     """
-    first = estimate_self(planes, scale, clip)
+    stacks = layout.measured(values)
+    first = estimate_self(stacks, scale, clip)
     if params.K is not None and params.sigma is not None:
         first = first.by_hand(params.K, params.sigma)
-    hot, instead = torch.empty(0, 3, dtype=torch.int64), torch.empty(0)
-    if params.hot_pixels and params.strength > 0.0:
-        hot, instead = hot_pixels(planes, first.K, first.sigma, scale)
+    hot, instead = torch.empty(0, values.ndim, dtype=torch.int64), torch.empty(0)
+    if params.hot_pixels and params.strength > 0.0 and layout.photosites:
+        hot, instead = _hot(values, layout, stacks, first, scale)
     if len(hot):
-        planes = planes.clone()
-        planes[tuple(hot.T)] = instead
-    tiles = plan(planes.shape[1], planes.shape[2], params.tile)
+        values = values.clone()
+        values[tuple(hot.T)] = instead
+        stacks = layout.measured(values)
     passes = 1 if params.K is not None else params.passes
-    some = scattered(tiles, _FIRST_PASS_SHARE) if len(tiles) > _MANY_TILES else tiles
-    total = len(tiles) + (len(some) if passes == 2 else 0)
-    megapixels = 4e-6 * planes.shape[1] * planes.shape[2] / len(tiles)  # a tile, about
-    begun = perf_counter()
-    done = 0
-
-    def step() -> None:
-        nonlocal done
-        job.check_cancelled()
-        rate = megapixels * done / (perf_counter() - begun)
-        speed = f", {rate:.1f} MP/s" if done else ""
-        job.progress(5 + 80 * done / total, 100, f"denoising, tile {done + 1} of {total}{speed}")
-        done += 1
-
+    some = [
+        (number, tile)
+        for number, stack in enumerate(stacks)
+        for tile in plan(stack.shape[1], stack.shape[2], params.tile)
+    ]
+    if len(some) > _MANY_TILES:
+        some = scattered(some, _FIRST_PASS_SHARE)
+    total = sum(len(plan(*size, params.tile)) for size in layout.sizes(values))
+    total += len(some) if passes == 2 else 0
+    step = _steps(job, total, 1e-6 * values.numel() / (1 if layout.photosites else 3))
     last = first
     if passes == 2:
-        pairs = [
-            (planes[:, top:bottom, left:right], clean)
-            for (top, left, bottom, right), clean in denoise_tiles(
-                planes, some, network, Noise(first.K, first.sigma), scale, 1.0, step
-            )
-        ]
+        pairs: list[tuple[Tensor, Tensor]] = []
+        for number, stack in enumerate(stacks):
+            tiles = [tile for of, tile in some if of == number]
+            noise = Noise(first.K, first.sigma)
+            for tile, clean in denoise_tiles(stack, tiles, network, noise, scale, 1.0, step):
+                top, left, bottom, right = tile
+                pairs.append((stack[:, top:bottom, left:right], clean))
         last = estimate_pair(pairs, scale, first, clip)
+        del pairs
+    del stacks
     noise = Noise(last.K, last.sigma)
     level = noise_level(noise, scale)
     notes = list(last.reasons)
@@ -115,23 +132,64 @@ def denoise(
         )
     if level > most:
         notes.append("There is more noise here than the network was trained on; some may stay")
-    out = torch.empty_like(planes)
     if params.strength == 0.0:
-        out.copy_(planes)
-    else:
-        for (top, left, bottom, right), clean in denoise_tiles(
-            planes, tiles, network, noise, scale, params.strength, step
-        ):
-            out[:, top:bottom, left:right] = clean
-        keep_means(planes, out, noise, scale)
-        below = planes < -_BELOW_BLACK * noise.sigma / scale
-        out[below] = planes[below]
-        if float(below.float().mean()) > _MANY_BELOW:
-            notes.append(
-                "Parts of this picture lie below the black level that the file states; "
-                "they were left as they are"
-            )
+        return Denoised(values.clone(), first, last, passes, hot, level, tuple(notes))
+    below: list[float] = []
+
+    def cleaned() -> Iterator[Tensor]:
+        for planes in layout.worked(values):
+            tiles = plan(planes.shape[1], planes.shape[2], params.tile)
+            out = torch.empty_like(planes)
+            for (top, left, bottom, right), clean in denoise_tiles(
+                planes, tiles, network, noise, scale, params.strength, step
+            ):
+                out[:, top:bottom, left:right] = clean
+            keep_means(planes, out, noise, scale)
+            deep = planes < -_BELOW_BLACK * noise.sigma / scale
+            out[deep] = planes[deep]
+            below.append(float(deep.float().mean()))
+            yield out
+
+    out = layout.gathered(cleaned())
+    if max(below) > _MANY_BELOW:
+        notes.append(
+            "Parts of this picture lie below the black level that the file states; "
+            "they were left as they are"
+        )
     return Denoised(out, first, last, passes, hot, level, tuple(notes))
+
+
+def _hot(
+    values: Tensor, layout: Layout, stacks: list[Tensor], noise: NoiseEstimate, scale: float
+) -> tuple[Tensor, Tensor]:
+    """(n, dimensions) places of hot pixels in the picture, and (n,) what stands there instead."""
+    found = [hot_pixels(stack, noise.K, noise.sigma, scale) for stack in stacks]
+    if not any(len(places) for places, _ in found):
+        return torch.empty(0, values.ndim, dtype=torch.int64), torch.empty(0)
+    numbers = torch.arange(values.numel(), dtype=torch.int32).reshape(values.shape)
+    of_picture: dict[int, float] = {}
+    for (places, instead), stack in zip(found, layout.measured(numbers), strict=True):
+        for number, value in zip(stack[tuple(places.T)].tolist(), instead.tolist(), strict=True):
+            of_picture.setdefault(number, value)
+    flat = torch.tensor(list(of_picture), dtype=torch.int64)
+    places = torch.stack(torch.unravel_index(flat, values.shape), dim=1)
+    return places, torch.tensor(list(of_picture.values()), dtype=values.dtype)
+
+
+def _steps(job: Job, total: int, megapixels: float) -> Callable[[], None]:
+    """What is called before every one of `total` tiles."""
+    begun = perf_counter()
+    done = 0
+
+    def step() -> None:
+        nonlocal done
+        job.check_cancelled()
+        rate = megapixels * done / total / (perf_counter() - begun)
+        speed = f", {rate:.1f} MP/s" if done else ""
+        job.progress(5 + 80 * done / total, 100, f"denoising, tile {done + 1} of {total}{speed}")
+        done += 1
+
+    return step
 
 
 def put_back(

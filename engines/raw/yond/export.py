@@ -24,8 +24,14 @@ from engines.media.develop import (
     upright,
     write_jpeg,
 )
-from engines.media.dng import DngExtras, precision_gain, write_dng, write_linear_dng
-from engines.media.raw_file import RawFacts, RawImage
+from engines.media.dng import (
+    DngExtras,
+    precision_gain,
+    write_developable,
+    write_dng,
+    write_linear_dng,
+)
+from engines.media.raw_facts import RawFacts, RawImage
 from engines.media.tiff import write_tiff
 from engines.raw.yond.params import Form
 from engines.weights import LoadedModel, sha256_of
@@ -50,7 +56,7 @@ class Export:
     Attributes:
         raw: the input as read.
         source: the input's path.
-        levels: (H, W) float32 denoised mosaic in DN, black included.
+        levels: (H, W) float32 denoised mosaic in DN, black included; (H, W, 3) if demosaiced.
         model: the weights that were used.
         engine: id, and `version`, of the engine.
         measurements: what goes into the provenance and to the page.
@@ -145,20 +151,22 @@ def _outputs(
 ) -> list[Output]:
     """Write what was asked for, in that order; the first is the primary one."""
     facts, gain, exif = what.raw.facts, extras.gain, what.raw.facts.exif
-    mosaic_dng = _path(what, job, _FORMS["dng"][0])
-    if {"dng", "tiff", "jpeg"} & set(forms):
-        # LibRaw develops our own DNG, so TIFF and JPEG are what any converter makes of it.
-        write_dng(mosaic_dng, mosaic, facts, what.source, extras)
-        job.check_cancelled()
     picture: NDArray[np.uint16] | None = None
     if {"tiff", "jpeg"} & set(forms):
-        picture = develop(mosaic_dng, facts, gain, stops)
+        # LibRaw develops our own DNG, so TIFF and JPEG are what any converter makes of it.
+        between = _path(what, job, ".between.dng")
+        write_developable(between, mosaic, facts, what.source, extras)
+        job.check_cancelled()
+        picture = develop(between, facts, gain, stops)
+        between.unlink()
         job.check_cancelled()
     outputs: list[Output] = []
     for form in forms:
         ending, kind, label = _FORMS[form]
         path = _path(what, job, ending)
-        if form == "linear-dng":
+        if form == "dng" or (form == "linear-dng" and facts.kind in ("mono", "linear")):
+            write_dng(path, mosaic, facts, what.source, extras)
+        elif form == "linear-dng":
             write_linear_dng(path, demosaic(mosaic, facts, gain), facts, what.source, extras)
         elif picture is not None and form == "tiff":
             write_tiff(path, picture, exif, srgb_profile(), extras.provenance)
@@ -166,8 +174,6 @@ def _outputs(
             write_jpeg(path, eight_bits(picture), exif, extras.provenance)
         outputs.append(Output(path, kind, label, primary=not outputs))
         job.check_cancelled()
-    if "dng" not in forms:
-        mosaic_dng.unlink(missing_ok=True)
     return outputs
 
 

@@ -9,6 +9,7 @@ agrees with the picture it is the better of the two; where the picture has clear
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,24 +90,9 @@ def prepare(
     """
     if params.profile == NONE or params.strength == 0.0:
         return Prepared(params, 0.0, 0, ())
-    measured: NoiseEstimate | None = None
-    known, notes = None, []
-    if params.profile != AUTO:
-        known = _of_profile(by_name(params.profile, job), facts, scale)
-    else:
-        candidates = _candidates(facts, scale, job)
-        measured = estimate_self(planes, scale, clip) if candidates else None
-        for one in candidates:
-            assert measured is not None
-            share = agreement(measured, one)
-            if share > _LESS and (share < _MORE or measured.confidence < _SURE):
-                known = one
-                break
-            word = "less" if share <= _LESS else "more"
-            notes.append(
-                f"{one.source[0].upper()}{one.source[1:]} was set aside: the picture has {word} "
-                "noise than it says"
-            )
+    known, measured, notes = _best(
+        facts, scale, params, job, lambda: estimate_self(planes, scale, clip)
+    )
     covered = read_covered(path, float(np.mean(facts.black)), facts.white) if path else None
     if known is None and covered is None:
         return Prepared(params, 0.0, 0, tuple(notes))
@@ -125,6 +111,62 @@ def prepare(
         total = math.sqrt(known.sigma**2 + left**2 + _ROUNDING)
         params = params.model_copy(update={"K": known.gain, "sigma": total})
     return Prepared(params, rows, hot, tuple(notes))
+
+
+def told(
+    facts: RawFacts,
+    scale: float,
+    params: YondParams,
+    job: Job,
+    measure: Callable[[], NoiseEstimate],
+) -> tuple[YondParams, tuple[str, ...]]:
+    """For what is no Bayer mosaic: parameters with K and sigma where they are known, and sentences.
+
+    Args:
+        facts: of the file.
+        scale: white minus black in DN.
+        params: of the person.
+        job: knows the person's cameras.
+        measure: the coarse estimate; called only where there is something to compare it with.
+
+    Raises:
+        UserError: as `prepare`.
+    """
+    if params.profile == NONE or params.strength == 0.0:
+        return params, ()
+    known, _, notes = _best(facts, scale, params, job, measure)
+    if known is None:
+        return params, tuple(notes)
+    notes.append(f"The noise was taken from {known.source}")
+    if params.K is None:
+        total = math.sqrt(known.sigma**2 + known.sigma_row**2 + _ROUNDING)
+        params = params.model_copy(update={"K": known.gain, "sigma": total})
+    return params, tuple(notes)
+
+
+def _best(
+    facts: RawFacts,
+    scale: float,
+    params: YondParams,
+    job: Job,
+    measure: Callable[[], NoiseEstimate],
+) -> tuple[Known | None, NoiseEstimate | None, list[str]]:
+    """What knows the noise best and is borne out, the measurement if one was made, sentences."""
+    if params.profile != AUTO:
+        return _of_profile(by_name(params.profile, job), facts, scale), None, []
+    notes: list[str] = []
+    measured: NoiseEstimate | None = None
+    for one in _candidates(facts, scale, job):
+        measured = measured or measure()
+        share = agreement(measured, one)
+        if share > _LESS and (share < _MORE or measured.confidence < _SURE):
+            return one, measured, notes
+        word = "less" if share <= _LESS else "more"
+        notes.append(
+            f"{one.source[0].upper()}{one.source[1:]} was set aside: the picture has {word} "
+            "noise than it says"
+        )
+    return None, measured, notes
 
 
 def agreement(measured: NoiseEstimate, known: Known) -> float:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from kernels.precision import fast_bfloat16
 T_FACTOR = 1.03  # spread of the bias-corrected transform over most of its range, against 1
 T_RANGE = (0.001, 0.2)  # beyond it no network of ours was trained
 
+T = TypeVar("T")
 Tile = tuple[int, int, int, int]  # top, left, bottom, right in packed pixels
 
 
@@ -42,7 +44,7 @@ def plan(height: int, width: int, side: int) -> list[Tile]:
     ]
 
 
-def scattered(tiles: list[Tile], share: float) -> list[Tile]:
+def scattered(tiles: list[T], share: float) -> list[T]:
     """About `share` of the tiles, spread evenly over the image; at least four, or all."""
     count = max(4, math.ceil(share * len(tiles)))
     if count >= len(tiles):

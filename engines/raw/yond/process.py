@@ -22,6 +22,7 @@ from engines.raw.yond.arch import GuidedResUnet
 from engines.raw.yond.denoise import Denoised, denoise, keep_clipped, put_back
 from engines.raw.yond.export import Export, export
 from engines.raw.yond.known import prepare
+from engines.raw.yond.others import clean_picture, variance_left
 from engines.raw.yond.params import YondParams
 from engines.weights import LoadedModel
 from kernels.bayer import pack, site_order, unpack
@@ -80,11 +81,14 @@ def clean_levels(
     job: Job,
     path: Path | None = None,
 ) -> tuple[NDArray[np.float32], Denoised, float]:
-    """(H, W) denoised mosaic in DN, black included; what was found; share of the noise left.
+    """Denoised mosaic, of the input's shape, in DN, black included; what was found; share of the
+    noise left.
 
     `path` is the file's, for what its sensor's covered columns say of rows.
     """
     facts = raw.facts
+    if facts.kind != "bayer":
+        return clean_picture(raw, network, params, job)
     planes, black, span = to_planes(raw)
     scale = float(span.mean())
     clip = (facts.clip - float(black.mean())) / scale
@@ -94,7 +98,7 @@ def clean_levels(
     planes[hot] = found.planes[hot]  # neither put back nor kept as clipped
     clean = put_back(planes, found.planes, params.detail, params.colour, facts.neutral)
     clean = keep_clipped(planes, clean, 0.98 * clip)
-    left = _variance_left(planes, clean, found)
+    left = variance_left(planes, clean, found.planes)
     # Full-size arrays are given back as soon as they are not needed: files are yet to be written.
     notes = (*known.notes, *found.notes)
     found = replace(
@@ -113,16 +117,6 @@ def to_planes(raw: RawImage) -> tuple[Tensor, Tensor, Tensor]:
     span = (facts.white - black).clamp(min=1.0)
     planes = pack(torch.from_numpy(raw.mosaic), facts.cfa).to(torch.float32)
     return planes.sub_(black).div_(span), black, span
-
-
-def _variance_left(noisy: Tensor, clean: Tensor, found: Denoised) -> float:
-    """Share of the noise variance that is still there, from what was put back; 1e-4 at least."""
-    if torch.equal(noisy, clean):
-        return 1.0
-    removed = float((noisy - clean).square().mean())
-    whole = float((noisy - found.planes).square().mean())
-    kept = 1.0 - (removed / whole) ** 0.5 if whole > 0.0 else 0.0
-    return float(np.clip(kept, 0.01, 1.0)) ** 2
 
 
 def _notes(facts: RawFacts) -> list[str]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 # XYZ -> camera of a Canon EOS 550D under daylight, from its DNG files.
 MATRIX = (0.6941, -0.1164, -0.0857, -0.3825, 1.1597, 0.2534, -0.0416, 0.1540, 0.6039)
 XTRANS = "GGRGGBGGBGGRBRGRBGGGBGGRGGRGGBRBGBRG"
+QUAD = "RRGGRRGGGGBBGGBB"
 
 Tag = tuple[int, int, int, Any, bool]
 
@@ -37,9 +38,10 @@ def write_dng(
     mosaic: NDArray[Any],
     *,
     cfa: str = "RGGB",
+    colours: str = "RGB",
     black: Sequence[float] = (512, 512, 512, 512),
     white: int = 16383,
-    wb: tuple[float, float, float] = (2.0, 1.0, 1.5),
+    wb: Sequence[float] = (2.0, 1.0, 1.5),
     matrix: Sequence[float] = MATRIX,
     illuminant: int = 21,
     orientation: int = 1,
@@ -47,6 +49,7 @@ def write_dng(
     crop: tuple[int, int, int, int] | None = None,
     frames: int = 1,
     photometric: int = 32803,
+    layout: int = 1,
     compression: int = 1,
     make: str = "Acme",
     model: str = "Acme One",
@@ -57,7 +60,9 @@ def write_dng(
     Args:
         path: file to write.
         mosaic: (H, W) samples, or (H, W, 3) for a demosaiced file.
-        cfa: colours of the cell from the active area's first pixel, 4 or 36 letters, "" for none.
+        cfa: colours of the cell from the active area's first pixel, 4, 16 or 36 letters, "" for
+            none.
+        colours: order of the channels, four letters of RGBCMYW where there are four.
         black: levels of the cell's four sites row by row, or one level.
         white: white level.
         wb: multipliers of a grey surface.
@@ -68,6 +73,7 @@ def write_dng(
         crop: left, top, width, height within it.
         frames: how many pictures; every further one is 100 DN brighter.
         photometric, compression: what the file claims; the samples are always written plain.
+        layout: CFALayout; 1 is a plain grid.
         make, model: of the camera.
         more: further tags, as tifffile wants them.
     """
@@ -79,22 +85,21 @@ def write_dng(
         (50707, 1, 4, bytes((1, 1, 0, 0)), True),
         (50708, 2, len(model) + 1, model, True),
         (50717, 4, 1, white, True),
-        (50728, 5, 3, _ratios([1 / wb[0], 1.0, 1 / wb[2]]), True),
+        (50728, 5, len(wb), _ratios([1 / one for one in wb]), True),
     ]
     if cfa:
-        side = 2 if len(cfa) == 4 else 6
-        colours = bytes("RGB".index(letter) for letter in cfa)
+        side = round(len(cfa) ** 0.5)
         tags += [
             (33421, 3, 2, (side, side), True),
-            (33422, 1, len(cfa), colours, True),
-            (50710, 1, 3, bytes((0, 1, 2)), True),
-            (50711, 3, 1, 1, True),
+            (33422, 1, len(cfa), bytes("RGBCMYW".index(letter) for letter in cfa), True),
+            (50710, 1, len(colours), bytes("RGBCMYW".index(c) for c in colours), True),
+            (50711, 3, 1, layout, True),
         ]
     if len(black) == 4:
         tags.append((50713, 3, 2, (2, 2), True))
     tags.append((50714, 5, len(black), _ratios(black), True))
     if matrix:
-        tags += [(50721, 10, 9, _ratios(matrix), True), (50778, 3, 1, illuminant, True)]
+        tags += [(50721, 10, len(matrix), _ratios(matrix), True), (50778, 3, 1, illuminant, True)]
     if active is not None:
         tags.append((50829, 4, 4, active, True))
     if crop is not None:
