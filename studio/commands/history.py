@@ -70,7 +70,7 @@ def clean(args: argparse.Namespace) -> int:
     studio = Studio(settings.load(args))
     home = studio.settings.home
     try:
-        with FileLock(home / "runner.lock", timeout=0):
+        with FileLock(studio.settings.runner_lock, timeout=0):
             freed = studio.clean()
     except Timeout as error:
         raise UserError("The studio is open and uses its files; close it and clean then") from error

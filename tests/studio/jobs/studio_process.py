@@ -132,7 +132,10 @@ def main(plan: Plan) -> None:
         _no_links()
     if plan.die is not None:
         _die_at(*plan.die)
-    studio = Studio(Settings(home=Path(plan.home), executor=plan.executor, device="cpu"))
+    studio = Studio(Settings(
+        home=Path(plan.home), executor=plan.executor, device="cpu",
+        database_url=os.environ.get("STUDIO_DATABASE_URL", ""),
+    ))  # fmt: skip
     if plan.inputs:
         studio.submit_batch(
             LOCAL, studio.open_session(LOCAL).id, plan.engine, [Path(i) for i in plan.inputs],

@@ -22,8 +22,8 @@ from studio.workspace import Move
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    factory = open_database(f"sqlite:///{tmp_path / 'studio.db'}")
+def store(database_url: str) -> Iterator[Store]:
+    factory = open_database(database_url)
     yield Store(factory)
     close_database(factory)
 
@@ -356,16 +356,16 @@ JOBS, CLAIMERS = 60, 3
 PATIENCE = 80.0  # seconds; a process of this test never outlives it
 
 
-def _queue_some(file: Path, owner: str) -> None:
-    factory = open_database(f"sqlite:///{file}")
+def _queue_some(url: str, owner: str) -> None:
+    factory = open_database(url)
     store = Store(factory)
     for _ in range(JOBS // 2):
         _add(store, owner)
     close_database(factory)
 
 
-def _claim_some(file: Path, said: Any) -> None:
-    factory = open_database(f"sqlite:///{file}")
+def _claim_some(url: str, said: Any) -> None:
+    factory = open_database(url)
     store, mine = Store(factory), list[str]()
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
@@ -383,13 +383,12 @@ def _claim_some(file: Path, said: Any) -> None:
 
 
 def test_processes_queue_and_claim_at_once_and_each_job_is_done_once(
-    store: Store, tmp_path: Path
+    store: Store, database_url: str
 ) -> None:
-    file = tmp_path / "studio.db"
     context = multiprocessing.get_context("spawn")
     said = context.Queue()
-    work = [(_queue_some, (file, owner)) for owner in ("ann", "ben")]
-    work += [(_claim_some, (file, said))] * CLAIMERS
+    work = [(_queue_some, (database_url, owner)) for owner in ("ann", "ben")]
+    work += [(_claim_some, (database_url, said))] * CLAIMERS
     processes = [context.Process(target=one, args=given, daemon=True) for one, given in work]
     until = time.monotonic() + PATIENCE + 20
     for process in processes:
