@@ -50,6 +50,17 @@ def is_own(temporary: Path, owner: str, path: Path) -> bool:
         return False
 
 
+def room(studio: Studio, owner: str) -> int:
+    """Bytes that an owner may still send.
+
+    Raises:
+        LimitReached: the disk has no room for anybody.
+    """
+    waiting = own_folder(studio.settings.temporary, owner)
+    taken = studio.storage(owner) + (tree_bytes(waiting) if waiting.is_dir() else 0)
+    return studio.limits.room(owner, taken)
+
+
 class Uploads:
     """The address that browsers and programs send files to."""
 
@@ -101,8 +112,8 @@ class Uploads:
         if not request.headers.get("content-type", "").startswith("multipart/form-data"):
             raise UserError("Files are sent as multipart/form-data")
         announced = request.headers.get("content-length", "")
-        room = await run_in_threadpool(self._room, owner)
-        if announced.isdecimal() and int(announced) > room + _OVERHEAD:
+        space = await run_in_threadpool(room, self._studio, owner)
+        if announced.isdecimal() and int(announced) > space + _OVERHEAD:
             self._studio.limits.refuse_bytes()
         folder.mkdir(parents=True)
         upload_id = request.query_params.get("upload_id")
@@ -110,7 +121,7 @@ class Uploads:
             file_upload_statuses.track(upload_id)
         parser = GradioMultiPartParser(
             request.headers,
-            self._counted(request, room),
+            self._counted(request, space),
             max_files=settings.max_files or _MOST_FILES,
             max_fields=0,  # a field that is no file would be kept in memory
             max_file_size=settings.max_upload_mb * 2**20,
@@ -132,18 +143,12 @@ class Uploads:
         sent = [file for file in form.getlist("files") if isinstance(file, GradioUploadFile)]
         return await run_in_threadpool(_place, sent, folder.parent)
 
-    def _room(self, owner: str) -> int:
-        """Bytes that a visitor may still send."""
-        waiting = own_folder(self._studio.settings.temporary, owner)
-        taken = self._studio.storage(owner) + (tree_bytes(waiting) if waiting.is_dir() else 0)
-        return self._studio.limits.room(owner, taken)
-
-    async def _counted(self, request: Request, room: int) -> AsyncGenerator[bytes]:
+    async def _counted(self, request: Request, space: int) -> AsyncGenerator[bytes]:
         """The request's body, until it is more than there is room for."""
         looked = arrived = 0
         async for piece in request.stream():
             arrived += len(piece)
-            if arrived > room + _OVERHEAD:
+            if arrived > space + _OVERHEAD:
                 self._studio.limits.refuse_bytes()
             if arrived - looked > _LOOK_EVERY:
                 looked = arrived

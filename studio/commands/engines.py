@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
 from engines import registry
 from studio.commands import output
 from studio.config import VERSION
+from studio.described import describe
 
 
 def engines(args: argparse.Namespace) -> int:
     """List all engines, or one with its parameters."""
     ids = [args.engine] if args.engine is not None else registry.engine_ids()
-    described = [_described(engine_id) for engine_id in ids]
+    described = [describe(engine_id) for engine_id in ids]
     if args.json:
         output.document(args, {"version": VERSION, "engines": described})
     elif args.engine is None:
@@ -23,21 +25,7 @@ def engines(args: argparse.Namespace) -> int:
     return 0
 
 
-def _described(engine_id: str) -> dict[str, Any]:
-    engine = registry.engine_class(engine_id)
-    return {
-        "id": engine.id,
-        "title": engine.title,
-        "tab": engine.tab,
-        "summary": engine.summary,
-        "version": engine.version,
-        "accepts": list(engine.accepts),
-        "suffixes": list(engine.suffixes),
-        "parameters": engine.Params.model_json_schema()["properties"],
-    }
-
-
-def _print_one(engine: dict[str, Any]) -> None:
+def _print_one(engine: Mapping[str, Any]) -> None:
     output.table(
         [
             (engine["id"], f"{engine['title']}: {engine['summary']}"),

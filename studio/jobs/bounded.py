@@ -7,11 +7,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from engines import registry
 from studio.config import LOCAL, Settings
 from studio.jobs.executor import Executor
 from studio.jobs.task import Outcome, Progress, Task
 from studio.reader import FileReader, Look
 from studio.workspace import printable
+
+_MEASURED = {"raw", "image", "audio", "video"}
 
 
 class BoundedExecutor:
@@ -64,7 +67,8 @@ class BoundedExecutor:
     def _too_large(self, task: Task) -> str:
         """Why one of a task's files is too much for a visitor, or ""."""
         most, longest = self._settings.max_megapixels, self._settings.max_media_minutes
-        if not most and not longest:
+        accepts = registry.engine_class(task.engine).accepts
+        if not (most or longest) or _MEASURED.isdisjoint(accepts):
             return ""
         for path in map(Path, task.inputs):
             if not path.is_file():

@@ -1,0 +1,1 @@
+"""The studio for programs: named endpoints and tools, through the same queue as the page."""
