@@ -15,6 +15,7 @@ from contextlib import nullcontext, redirect_stdout
 from importlib import import_module
 from pathlib import Path
 
+from studio.commands.library_options import add_clean, add_jobs, add_sessions
 from studio.commands.parsers import SETTINGS_COMMANDS, add_parsers, work_options
 from studio.options import add_options
 
@@ -24,7 +25,13 @@ _COMMANDS = {  # command -> module:function, which takes the arguments and retur
     "run": "studio.commands.run:run",
     "engines": "studio.commands.engines:engines",
     "jobs": "studio.commands.history:jobs",
-    "sessions": "studio.commands.history:sessions",
+    "sessions": "studio.commands.sessions:show",
+    "sessions list": "studio.commands.sessions:show",
+    "sessions rename": "studio.commands.sessions:rename",
+    "sessions duplicate": "studio.commands.sessions:duplicate",
+    "sessions export": "studio.commands.sessions:export",
+    "sessions import": "studio.commands.sessions:bring",
+    "sessions delete": "studio.commands.sessions:delete",
     "clean": "studio.commands.history:clean",
     "models": "studio.commands.models:show",
     "watch": "studio.commands.watch:watch",
@@ -114,15 +121,16 @@ def parser() -> argparse.ArgumentParser:
     engines.add_argument("engine", nargs="?", metavar="ENGINE")
     _json_option(engines)
 
-    for name, what in (
-        ("jobs", "what was done, newest first"),
-        ("sessions", "collections of jobs"),
-    ):
-        history = commands.add_parser(name, help=what)
-        history.add_argument("--limit", type=int, default=50, metavar="N", help="how many at most")
-        _json_option(history)
+    jobs = commands.add_parser("jobs", help="what was done, newest first", allow_abbrev=False)
+    add_jobs(jobs)
+    sessions = commands.add_parser(
+        "sessions", help="collections of jobs: list, rename, duplicate, export, import, delete"
+    )
+    for one in (jobs, sessions, *add_sessions(sessions)):
+        _json_option(one)
 
     add_parsers(commands, _device_option, _json_option)
+
     _models_parser(
         commands.add_parser("models", help="weights: list, pull, add, remove, check, verify")
     )
@@ -141,6 +149,7 @@ def parser() -> argparse.ArgumentParser:
     clean = commands.add_parser(
         "clean", help="say what takes space, and free what can be made again"
     )
+    add_clean(clean)
     _json_option(clean)
     docs = commands.add_parser("docs", help="bring tables and pictures of the documents up to date")
     docs_verbs = docs.add_subparsers(dest="verb", metavar="VERB", title="verbs", required=True)

@@ -1,24 +1,33 @@
-"""`jobs`, `sessions` and `clean`: what the database and the studio's folder hold."""
+"""`jobs` and `clean`: what the database and the studio's folder hold."""
 
 from __future__ import annotations
 
 import argparse
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from engines.base import UserError
-from studio.commands import output, settings
+from studio.commands import output, sessions, settings
 from studio.config import VERSION
 from studio.jobs.service import LOCAL, Studio
 from studio.jobs.views import JobView
+from studio.library.service import Library
+from studio.library.wanted import Wanted
 from studio.workspace import tree_bytes
 
 
 def jobs(args: argparse.Namespace) -> int:
-    """The newest jobs of the person at this machine, newest first."""
+    """Jobs of the person at this machine, by default the newest."""
     studio = Studio(settings.load(args))
-    found = studio.jobs(LOCAL, limit=args.limit)
+    wanted = Wanted.of({
+        "search": args.search, "engine": args.engine, "kind": args.kind, "state": args.state,
+        "session": sessions.find(studio, args.session).id if args.session else "",
+        "camera": args.camera, "measured": args.measured, "sort": args.sort, "trash": args.trash,
+        "since": _midnight(args.since), "until": _midnight(args.until, timedelta(days=1)),
+    })  # fmt: skip
+    found = Library(studio).find(LOCAL, wanted, max(1, args.limit)).jobs
     if args.json:
         output.document(args, {"version": VERSION, "jobs": [_job(view) for view in found]})
         return 0
@@ -34,29 +43,6 @@ def jobs(args: argparse.Namespace) -> int:
             )
             for view in found
         ]
-    )
-    return 0
-
-
-def sessions(args: argparse.Namespace) -> int:
-    """The sessions of the person at this machine, the one used last first."""
-    studio = Studio(settings.load(args))
-    found = studio.sessions(LOCAL)[: args.limit]
-    if args.json:
-        listed = [
-            {
-                "id": view.id,
-                "name": view.name,
-                "created": output.iso_time(view.created),
-                "updated": output.iso_time(view.updated),
-                "jobs": view.jobs,
-            }
-            for view in found
-        ]
-        output.document(args, {"version": VERSION, "sessions": listed})
-        return 0
-    output.table(
-        [(output.local_time(view.updated), f"{view.jobs} jobs", view.name) for view in found]
     )
     return 0
 
@@ -86,8 +72,22 @@ def clean(args: argparse.Namespace) -> int:
         return 0
     print(f"Freed {output.size(freed)}; {home} still holds")
     output.table([(name, output.size(number)) for name, number in kept.items()])
-    print("Sessions and their results are deleted on the page; `models remove` deletes weights")
+    print("`sessions delete` removes results, `models remove` weights, `clean --trash` the trash")
     return 0
+
+
+def _midnight(day: str, more: timedelta = timedelta()) -> datetime | None:
+    """The beginning of a day on this machine's clock.
+
+    Raises:
+        UserError: it is no date.
+    """
+    if not day:
+        return None
+    try:
+        return (datetime.combine(date.fromisoformat(day), time()) + more).astimezone()
+    except ValueError as error:
+        raise UserError(f"A date is written as 2026-11-30: {day}") from error
 
 
 def _job(view: JobView) -> dict[str, Any]:
@@ -104,6 +104,7 @@ def _job(view: JobView) -> dict[str, Any]:
         "seconds": view.seconds,
         "peak_mb": view.peak_mb,
         "device": view.device,
+        "camera": view.camera,
         "seed": view.seed,
         "params": dict(view.params),
         "inputs": [{"path": str(file.path), "sha256": file.sha256} for file in view.inputs],
