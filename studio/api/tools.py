@@ -37,7 +37,7 @@ from studio.visitors import KEY, Visitors
 PATH = "/studio/mcp"
 _WAIT, _LONGEST = 45.0, 300.0  # seconds; most agents give up on a tool after a minute
 _BODY = MOST + 2**20
-_OWN = ("files", "seed", "wait")  # names that tools add to an engine's parameters
+_OWN = ("files", "wait")  # names that tools add to an engine's parameters
 _FILES = {
     "type": "array", "minItems": 1, "items": {"type": "string"}, "title": "Files",
     "description": "Each the path that an upload to /gradio_api/upload answered with, or its "
@@ -117,14 +117,13 @@ class Tools:
         if engine is None:
             raise ApiError("no_such_engine", "There is no such tool; list the tools anew")
         given = dict(arguments)
-        files, seed, wait = (given.pop(one, None) for one in _OWN)
+        files, wait = (given.pop(one, None) for one in _OWN)
         try:
             patience = _WAIT if wait is None else float(wait)
-            drawn = None if seed is None else int(seed)
         except (TypeError, ValueError):
-            raise ApiError("invalid", "wait and seed are numbers") from None
+            raise ApiError("invalid", "wait is a number of seconds") from None
         return await self._calls.run(
-            owner, engine, files or [], given, drawn, patience, address(request)
+            owner, engine, files or [], given, None, patience, address(request)
         )
 
     def _owner(self, request: Request) -> str:
@@ -177,7 +176,6 @@ def _tool(engine_id: str, result: dict[str, Any]) -> Tool:
     properties = {
         "files": _FILES,
         **schema["properties"],
-        "seed": {"type": "integer", "minimum": 0, "description": "Of random numbers; one is drawn"},
         "wait": {"type": "number", "minimum": 0, "maximum": _LONGEST, "default": _WAIT,
                  "description": "Seconds to wait for the job before its state is answered"},
     }  # fmt: skip
