@@ -20,6 +20,7 @@ from studio.library.service import Library
 from studio.library.unpack import duplicate_session
 from studio.panels.models import TAB as MODELS
 from studio.preview import Previews
+from studio.recipes.runs import Recipes
 from studio.scene import BATCH, Scene, item_name, tab_of
 from studio.settings_actions import SettingsActions
 
@@ -104,6 +105,9 @@ class Actions:
         )  # fmt: skip
         if not failed:
             raise UserError("Nothing of this batch has failed")
+        if failed[0].recipe:  # goes on where each file stopped
+            Recipes(self._studio).retry(scene.owner, data.get("key", ""))
+            return _await(scene, failed[0], failed[0].batch)
         first, batch = failed[0], secrets.token_hex(16)
         self._studio.submit(
             scene.owner, first.session_id, first.engine,

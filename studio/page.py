@@ -32,6 +32,7 @@ from studio.panels.notice import NoticePanel
 from studio.panels.queue import QueuePanel
 from studio.scene import Notice, Panel, Scene, View, digest, tab_of
 from studio.tabs.generic import EngineForm, MethodTab
+from studio.tabs.recipes import RecipesTab
 from studio.visitors import Visitors
 
 _ACTIVE, _IDLE = 1.0, 5.0
@@ -86,6 +87,10 @@ class Page:
                 with gr.Tab(tab.title, id=tab.id) as item:
                     tab.build(self.studio, self.inbox, self._model_choices)
                 self.tab_items.append(item)
+            self.recipes = RecipesTab()
+            with gr.Tab(self.recipes.title, id=self.recipes.id) as item:
+                self.recipes.build(self.studio, self.inbox)
+            self.tab_items.append(item)
             with gr.Tab("Library", id=library.TAB) as item:
                 past = [SessionsPanel(), LibraryPanel()]
             self.tab_items.append(item)
@@ -94,10 +99,10 @@ class Page:
             self.tab_items.append(item)
         queue, notice = QueuePanel(), NoticePanel()
         self.timer = gr.Timer(_ACTIVE)
-        self.panels: list[Panel] = [queue, notice, *past, self.weights]
+        self.panels: list[Panel] = [queue, notice, *past, self.weights, *self.recipes.panels]
         for tab in self.tabs:
             # A result first: what stands beside it is to know of one that has just been opened.
-            self.panels += [tab.files, tab.result, *tab.beside]
+            self.panels += [tab.files, tab.presets, tab.result, *tab.beside]
         self.panels.append(header)  # last: it tells the address what the others have opened
 
     def _model_choices(self, network: str, owner: str = "") -> list[tuple[str, str]]:
@@ -107,6 +112,10 @@ class Page:
             (f"{model.title} ({model.state})", model.id)
             for model in self.studio.models.list(network)
         ]
+
+    @property
+    def _tab_ids(self) -> list[str]:
+        return [*(tab.id for tab in self.tabs), self.recipes.id, library.TAB, models.TAB]
 
     @property
     def _forms(self) -> list[EngineForm]:
@@ -126,13 +135,30 @@ class Page:
         opened = self.blocks.load(self._open, [*state, self.drafts], self._outputs, **_DIRECT)
         self.timer.tick(self._look, state, self._watched, trigger_mode="once", **_DIRECT)
         for item, tab in zip(
-            self.tab_items, [*(t.id for t in self.tabs), library.TAB, models.TAB], strict=True
+            self.tab_items, self._tab_ids, strict=True
         ):
             item.select(_for(self._select, tab), state, self._watched, **_DIRECT)
+        of_forms = [tab.presets for tab in self.tabs]
         for panel in self.panels:
-            panel.component.click(
-                self._act, [*state, self.drafts], self._outputs, trigger_mode="multiple", **_DIRECT
-            )
+            if panel not in of_forms:
+                panel.component.click(
+                    self._act, [*state, self.drafts], self._outputs, trigger_mode="multiple",
+                    **_DIRECT,
+                )  # fmt: skip
+        for tab in self.tabs:
+            tab.presets.component.click(
+                _for_event(self._act_on_form, tab),
+                [*state, self.drafts, tab.choice, *tab.controls], self._outputs,
+                trigger_mode="multiple", **_DIRECT,
+            )  # fmt: skip
+        self.recipes.drop.upload(
+            self._add_to_recipes, [*state, self.recipes.drop],
+            [*self._watched, self.recipes.drop], **_DIRECT,
+        )  # fmt: skip
+        self.recipes.path.submit(
+            _for(self._add_path, self.recipes), [*state, self.recipes.path],
+            [*self._watched, self.recipes.path], **_DIRECT,
+        )  # fmt: skip
         self.weights.drop.upload(
             self._add_models, [*state, self.drafts, self.weights.drop],
             [*self._outputs, self.weights.drop], **_DIRECT,
@@ -194,7 +220,7 @@ class Page:
         scene = self._scene(memory, view, request)
         view.opened = secrets.token_hex(8)
         query = request.query_params
-        known = [*(tab.id for tab in self.tabs), library.TAB, models.TAB]
+        known = self._tab_ids
         wanted = query.get("tab", "")
         wanted = library.TAB if wanted in library.ALSO else wanted
         view.tab = wanted if wanted in known else self.tabs[0].id
@@ -221,7 +247,20 @@ class Page:
     def _act(
         self, memory: Any, view: View, drafts: Any, event: gr.EventData, request: gr.Request
     ) -> list[Any]:
+        return self._acted(self._scene(memory, view, request), drafts, event, request)
+
+    def _act_on_form(
+        self, tab: MethodTab, event: gr.EventData, request: gr.Request, memory: Any, view: View,
+        drafts: Any, engine_id: str, *values: Any,
+    ) -> list[Any]:  # fmt: skip
         scene = self._scene(memory, view, request)
+        scene.form = engine_id, partial(tab.chosen_params, engine_id, values)
+        return self._acted(scene, drafts, event, request)
+
+    def _acted(
+        self, scene: Scene, drafts: Any, event: gr.EventData, request: gr.Request
+    ) -> list[Any]:
+        view = scene.view
         data = event._data if isinstance(event._data, dict) else {}
         with _told(view):
             effect = self.actions.do({str(k): str(v) for k, v in data.items()}, scene)
@@ -262,8 +301,21 @@ class Page:
             self.inbox.add_uploads(scene.session.id, tab.id, [Path(path) for path in paths or []])
         return [*self._changes(scene), None]
 
+    def _add_to_recipes(
+        self, memory: Any, view: View, paths: Any, request: gr.Request
+    ) -> list[Any]:
+        scene = self._scene(memory, view, request)
+        with _told(view):
+            sent = [Path(path) for path in paths or []]
+            files, names = self.recipes.take_recipes(scene.owner, sent)
+            if files:
+                self.inbox.add_uploads(scene.session.id, self.recipes.id, files)
+            if names:
+                view.notice = Notice(f"Recipe added: {', '.join(names)}", wrong=False)
+        return [*self._changes(scene), None]
+
     def _add_path(
-        self, tab: MethodTab, request: gr.Request, memory: Any, view: View, typed: str
+        self, tab: MethodTab | RecipesTab, request: gr.Request, memory: Any, view: View, typed: str
     ) -> list[Any]:
         scene = self._scene(memory, view, request)
         with _told(view):
@@ -357,6 +409,15 @@ def _for(handler: Callable[..., Any], first: Any) -> Callable[..., Any]:
         return handler(first, request, *values)
 
     return with_request
+
+
+def _for_event(handler: Callable[..., Any], first: Any) -> Callable[..., Any]:
+    """The same for a handler that is told the event as well."""
+
+    def with_event(event: gr.EventData, request: gr.Request, *values: Any) -> Any:
+        return handler(first, event, request, *values)
+
+    return with_event
 
 
 @contextmanager

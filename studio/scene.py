@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import gradio as gr
 
@@ -44,6 +45,9 @@ class View:
         seen: panel -> digest of what was last sent, so that nothing is sent twice.
         pace: seconds between two looks.
         notice: what the last action of the visitor has to say; the next one takes it away.
+        presets: tab -> id of the preset that was chosen last.
+        keep_steps: recipes keep what every step makes.
+        recipe_batch: batch of the recipe that was run last; "" is the session's newest.
     """
 
     opened: str = ""
@@ -53,17 +57,25 @@ class View:
     seen: dict[str, str] = field(default_factory=dict)
     pace: float = 1.0
     notice: Notice | None = None
+    presets: dict[str, str] = field(default_factory=dict)
+    keep_steps: bool = False
+    recipe_batch: str = ""
 
 
 @dataclass
 class Scene:
-    """One look at the studio for one visitor; what is asked of the database is asked once."""
+    """One look at the studio for one visitor; what is asked of the database is asked once.
+
+    `form` is the engine that is chosen where a tab's own button was pressed, and its settings,
+    which may be refused.
+    """
 
     studio: Studio
     owner: str
     session: SessionView
     view: View
     awaited: bool = False  # something more will be known in a moment
+    form: tuple[str, Callable[[], Mapping[str, Any]]] | None = None
     _batches: dict[str, list[BatchItem]] = field(default_factory=dict)
 
     @cached_property

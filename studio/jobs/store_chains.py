@@ -48,6 +48,13 @@ class ChainStore(StoreBase):
                     session.flush()  # steps are numbered in their order
             return ids
 
+    def newest_recipe(self, owner: str, session_id: str) -> str:
+        """The batch of the recipe that was run last in a session of the owner's, or ""."""
+        mine = select(JobRow.batch).where(JobRow.owner == owner, JobRow.session_id == session_id)
+        known = mine.where(JobRow.recipe.is_not(None), JobRow.deleted.is_(None))
+        with self._factory() as session:
+            return session.scalar(known.order_by(JobRow.number.desc()).limit(1)) or ""
+
     def has_results(self, job_id: str) -> bool:
         """Whether a job (still) has files of its own."""
         query = select(ArtifactRow.id).join(JobRow).where(JobRow.id == job_id)

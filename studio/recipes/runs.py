@@ -84,7 +84,10 @@ class Recipes:
         if self._studio.settings.shared and owner != LOCAL:
             for step, (params, _, _) in zip(recipe.steps, made, strict=True):
                 refuse_local(step.engine, params)
-        self._studio.room_for(owner, len(items) * len(made))
+        more: list[Sequence[Path]] = [()] * (len(items) * (len(made) - 1))
+        self._studio.limits.admit(
+            owner, recipe.steps[0].engine, [*items, *more], lambda: self._studio.storage(owner)
+        )
         self._studio.store.touch_session(owner, session_id)
         batch = batch or secrets.token_hex(16)
         seed = secrets.randbelow(2**31) if seed is None else seed

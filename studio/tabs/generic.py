@@ -25,6 +25,7 @@ from studio.inbox import Chosen, Inbox
 from studio.jobs.service import Studio, items_of
 from studio.jobs.views import JobView
 from studio.panels.files import FilesPanel, Offer
+from studio.panels.presets import PresetsPanel
 from studio.panels.result import Icon, Reading, ResultPanel, plain_reading
 from studio.reader import Look
 from studio.scene import Panel, Scene, tab_id
@@ -139,6 +140,7 @@ class MethodTab:
                         info="Read where it is; nothing is copied or changed",
                         submit_btn="Add",
                     )
+                self.presets = PresetsPanel(self.id, self.engines)
                 self.choice = (gr.Radio if len(self.engines) <= _IN_SIGHT else gr.Dropdown)(
                     choices=[(engine.title, engine.id) for engine in self.engines],
                     value=self.engines[0].id,
