@@ -29,14 +29,18 @@ _TRUST = 0.5  # in a measurement whose noise is not white
 
 
 def clean_picture(
-    raw: RawImage, network: GuidedResUnet, params: YondParams, job: Job
+    raw: RawImage,
+    network: GuidedResUnet,
+    params: YondParams,
+    job: Job,
+    samples: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.float32], Denoised, float]:
     """Denoised samples of the input's shape in DN, black included; what was found; share of the
-    noise left.
+    noise left. `samples` stands in for the picture's own.
     """
     facts = raw.facts
     layout = layout_of(facts)
-    values, black, span = normalised(raw)
+    values, black, span = normalised(raw, samples)
     scale = facts.white - float(np.mean(facts.black))
     clip = (facts.clip - float(np.mean(facts.black))) / scale
     notes: list[str] = []
@@ -106,7 +110,9 @@ def _cell_means(values: Tensor, side: int) -> Tensor:
     return whole[: values.shape[0], : values.shape[1]]
 
 
-def normalised(raw: RawImage) -> tuple[Tensor, Tensor, Tensor]:
+def normalised(
+    raw: RawImage, samples: NDArray[np.float32] | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Samples with 0 at black and 1 at white, float32; black and span in DN, laid out alike."""
     facts = raw.facts
     cell = torch.from_numpy(facts.black_cell)
@@ -117,7 +123,7 @@ def normalised(raw: RawImage) -> tuple[Tensor, Tensor, Tensor]:
     else:
         black = cell
     span = (facts.white - black).clamp(min=1.0)
-    values = torch.from_numpy(raw.mosaic.astype(np.float32))
+    values = torch.from_numpy((raw.mosaic if samples is None else samples).astype(np.float32))
     return values.sub_(black).div_(span), black, span
 
 

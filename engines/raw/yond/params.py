@@ -42,6 +42,12 @@ class YondParams(Params):
         title="Passes",
         description="Two measures the noise again on the first result and denoises anew",
     )
+    frames: Literal["first", "average"] = option(
+        "first",
+        title="Pictures in a file",
+        description="Of a file with several pictures (burst), the first, or the mean of all",
+        advanced=True,
+    )
     profile: str = option(
         AUTO,
         title="Camera profile",

@@ -16,11 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engines.base import Job, Measurement, Result, UserError
-from engines.media.raw_file import RawFacts, RawImage, read_raw
+from engines.media.raw_facts import RawFacts, RawImage
+from engines.media.raw_file import read_raw
 from engines.raw.noise.figure import draw_noise_figure
+from engines.raw.noise.profile import NONE
 from engines.raw.yond.arch import GuidedResUnet
 from engines.raw.yond.denoise import Denoised, denoise, keep_clipped, put_back
 from engines.raw.yond.export import Export, export
+from engines.raw.yond.frames import averaged
 from engines.raw.yond.known import prepare
 from engines.raw.yond.others import clean_picture, variance_left
 from engines.raw.yond.params import YondParams
@@ -38,13 +41,24 @@ def process(path: Path, params: YondParams, job: Job, engine: str, version: str)
     begun = perf_counter()
     job.progress(0, 100, "reading the RAW")
     raw = read_raw(path)
+    if raw.facts.kind == "four" and "linear-dng" in params.output:
+        raise UserError(
+            f"{path.name} has four colours, which no linear DNG of three holds; choose DNG, TIFF "
+            "or JPEG"
+        )
     job.check_cancelled()
     model: LoadedModel = job.load(params.weights)
     network = model.network
     if not isinstance(network, GuidedResUnet):
         raise UserError(f"The weights {params.weights} are of another network; choose others")
     job.progress(3, 100, "measuring the noise")
-    levels, found, left = clean_levels(raw, network, params, job, path)
+    if params.frames == "average" and raw.facts.frames > 1:
+        samples = averaged(raw, path, job)
+        working = of_mean(params, raw.facts.frames)
+        levels, found, left = clean_levels(raw, network, working, job, None, samples)
+        del samples
+    else:
+        levels, found, left = clean_levels(raw, network, params, job, path)
     job.check_cancelled()
     facts, last = raw.facts, found.last
     megapixels = facts.height * facts.width / 1e6
@@ -56,6 +70,7 @@ def process(path: Path, params: YondParams, job: Job, engine: str, version: str)
         "passes": Measurement(found.passes),
         "hot_pixels": Measurement(len(found.hot) + found.listed),
         "row_noise_removed": Measurement(found.rows, "DN"),
+        **({"iso": Measurement(facts.iso)} if facts.iso is not None else {}),
         "megapixels": Measurement(megapixels, "MP"),
         "megapixels_per_second": Measurement(megapixels / (perf_counter() - begun), "MP/s"),
     }
@@ -70,7 +85,7 @@ def process(path: Path, params: YondParams, job: Job, engine: str, version: str)
         params,
         job,
         figures=(figure,),
-        notes=(*found.notes, *_notes(facts)),
+        notes=(*found.notes, *_notes(facts, params)),
     )
 
 
@@ -80,16 +95,18 @@ def clean_levels(
     params: YondParams,
     job: Job,
     path: Path | None = None,
+    samples: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.float32], Denoised, float]:
     """Denoised mosaic, of the input's shape, in DN, black included; what was found; share of the
     noise left.
 
-    `path` is the file's, for what its sensor's covered columns say of rows.
+    `path` is the file's, for what its sensor's covered columns say of rows; `samples` stands in for
+    the mosaic where it is the mean of several.
     """
     facts = raw.facts
     if facts.kind != "bayer":
-        return clean_picture(raw, network, params, job)
-    planes, black, span = to_planes(raw)
+        return clean_picture(raw, network, params, job, samples)
+    planes, black, span = to_planes(raw, samples)
     scale = float(span.mean())
     clip = (facts.clip - float(black.mean())) / scale
     known = prepare(planes, scale, clip, facts, path, params, job)
@@ -110,19 +127,41 @@ def clean_levels(
     return levels.numpy(), found, left
 
 
-def to_planes(raw: RawImage) -> tuple[Tensor, Tensor, Tensor]:
-    """Planes with 0 at black and 1 at white, and black and span (4, 1, 1) in DN."""
+def of_mean(params: YondParams, count: int) -> YondParams:
+    """Parameters for the mean of `count` pictures: what is known of one's noise, for theirs."""
+    if params.K is None or params.sigma is None:
+        return params.model_copy(update={"profile": NONE})
+    told = {"K": params.K / count, "sigma": params.sigma / count**0.5}
+    return params.model_copy(update={"profile": NONE, **told})
+
+
+def to_planes(
+    raw: RawImage, samples: NDArray[np.float32] | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Planes with 0 at black and 1 at white, and black and span (4, 1, 1) in DN.
+
+    `samples` stands in for the mosaic.
+    """
     facts = raw.facts
     black = torch.tensor([facts.black[site] for site in site_order(facts.cfa)]).reshape(4, 1, 1)
     span = (facts.white - black).clamp(min=1.0)
-    planes = pack(torch.from_numpy(raw.mosaic), facts.cfa).to(torch.float32)
+    mosaic = torch.from_numpy(raw.mosaic if samples is None else samples)
+    planes = pack(mosaic, facts.cfa).to(torch.float32)
     return planes.sub_(black).div_(span), black, span
 
 
-def _notes(facts: RawFacts) -> list[str]:
+def _notes(facts: RawFacts, params: YondParams) -> list[str]:
     notes: list[str] = []
-    if facts.frames > 1:
+    if facts.frames > 1 and params.frames == "first":
         notes.append(f"This file holds {facts.frames} pictures; the first was taken")
+    elif facts.frames > 1:
+        notes.append(
+            f"The mean of {facts.frames} pictures was denoised; K and sigma are the mean's"
+        )
+    if facts.kind == "quad" and "dng" in params.output:
+        notes.append(
+            "Few converters know a quad-Bayer mosaic; choose linear DNG or TIFF if yours does not"
+        )
     if facts.noise_reduction is not None and facts.noise_reduction > 0.0:
         notes.append(
             "The file says that noise reduction was already applied; a lower strength may do"
