@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -223,6 +224,8 @@ def main(arguments: Sequence[str]) -> int:
         return 130
     if python is not None:
         return _run([str(python), str(HERE / "launch.py"), *arguments])
+    if os.environ.get("SPACES_ZERO_GPU") and find_spec("spaces") is not None:
+        import_module("spaces")  # it has to come before torch
     from studio.cli import main as studio
 
     return studio(arguments)

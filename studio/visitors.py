@@ -60,7 +60,12 @@ class Visitors:
         Raises:
             UserError: nobody can be told from this request.
         """
-        return self._owner(request.username, request.cookies.get(COOKIE, ""))
+        owner = self._owner(request.username, request.cookies.get(COOKIE, ""))
+        if self._settings.zero_gpu:
+            from studio.jobs.zero import remember
+
+            remember(owner)
+        return owner
 
     def of_request(self, request: Request) -> str:
         """Owner behind a plain HTTP request.

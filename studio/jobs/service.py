@@ -21,8 +21,7 @@ from engines import registry
 from engines.base import UserError, is_local, takes_together
 from studio.config import LOCAL, Settings
 from studio.folders import tree_facts
-from studio.jobs.bounded import BoundedExecutor
-from studio.jobs.executor import InlineExecutor, WorkerExecutor
+from studio.jobs.choose import choose_executor
 from studio.jobs.perform import validation_sentence
 from studio.jobs.runner import Runner
 from studio.jobs.store import NewJob, Store
@@ -73,8 +72,7 @@ class Studio:
         self.limits = Limits(settings, Visited(factory))
         self.models = Models(settings, factory)
         self.presets = Presets(factory)
-        executor = InlineExecutor() if settings.executor == "inline" else WorkerExecutor()
-        executor = BoundedExecutor(executor, settings)
+        executor = choose_executor(settings)
         self._runner = Runner(settings, self.store, executor, self.models.list)
 
     def start(self) -> None:
