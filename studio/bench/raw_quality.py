@@ -53,6 +53,7 @@ from studio.bench.raw_scenes import (
     SCALE,
     WHITE,
     Floats,
+    Sheet,
     add_noise,
     all_scenes,
 )
@@ -113,16 +114,13 @@ def wavelet(planes: Tensor, gain: float, sigma: float) -> Tensor:
     return (back / SCALE).float()
 
 
-def bm3d_of(package: Any, planes: Tensor, gain: float, sigma: float) -> Tensor:
+def bm3d_of(package: Any, sheet: Sheet, planes: Tensor, gain: float, sigma: float) -> Tensor:
     """BM3D of each packed plane of each scene in the stabilised domain, told the true noise."""
     z = forward(planes.double() * SCALE, gain, sigma).numpy()
-    side = CROP // 2
-    smooth = np.empty_like(z)
+    smooth = z.copy()
     for plane, out in zip(z, smooth, strict=True):
-        for top in range(0, plane.shape[0], side):
-            for left in range(0, plane.shape[1], side):
-                place = (slice(top, top + side), slice(left, left + side))
-                out[place] = package.bm3d(plane[place], 1.0)
+        for scene, place in sheet.crops(plane, out, share=2):
+            place[:] = package.bm3d(scene, 1.0)
     return (unbiased_inverse(torch.from_numpy(smooth), gain, sigma) / SCALE).float()
 
 
@@ -139,37 +137,35 @@ def developed(mosaic: Floats) -> Floats:
 
 
 def score(clean: Floats, found: Floats) -> tuple[float, float]:
-    """Mean PSNR (dB, peak 1) and SSIM of the linear mosaic over the crops of a sheet."""
-    each = np.array(list(_of_mosaics(clean, found)))
+    """Mean PSNR (dB, peak 1) and SSIM of the linear mosaic over crops without a margin."""
+    height, width = clean.shape
+    places = [
+        (slice(top, top + CROP), slice(left, left + CROP))
+        for top in range(0, height, CROP) for left in range(0, width, CROP)
+    ]  # fmt: skip
+    each = np.array([_of_mosaic(clean[place], found[place]) for place in places])
     return float(each[:, 0].mean()), float(each[:, 1].mean())
 
 
-def _of_mosaics(clean: Floats, found: Floats) -> Iterator[tuple[float, float]]:
+def _of_mosaic(clean: Floats, found: Floats) -> tuple[float, float]:
     from skimage.metrics import structural_similarity
 
-    for a, b in _crops(clean, np.clip(found, 0.0, 1.0)):
-        both = [pack(torch.from_numpy(x), "RGGB").numpy() for x in (a, b)]
-        planes = zip(*both, strict=True)
-        alike = [structural_similarity(p, q, data_range=1.0) for p, q in planes]
-        yield _psnr(a, b), float(np.mean(alike))
+    found = np.clip(found, 0.0, 1.0)
+    both = [pack(torch.from_numpy(x), "RGGB").numpy() for x in (clean, found)]
+    planes = zip(*both, strict=True)
+    alike = [structural_similarity(p, q, data_range=1.0) for p, q in planes]
+    return _psnr(clean, found), float(np.mean(alike))
 
 
-def _of_pictures(clean: Floats, found: Floats) -> Iterator[tuple[float, float]]:
+def _of_picture(clean: Floats, found: Floats) -> tuple[float, float]:
     from skimage.metrics import structural_similarity
 
-    for a, b in _crops(developed(clean), developed(found)):
-        yield _psnr(a, b), float(structural_similarity(a, b, data_range=1.0, channel_axis=2))
+    alike = structural_similarity(clean, found, data_range=1.0, channel_axis=2)
+    return _psnr(clean, found), float(alike)
 
 
 def _psnr(a: Floats, b: Floats) -> float:
     return float(-10.0 * np.log10(np.mean((a.astype(np.float64) - b) ** 2)))
-
-
-def _crops(*sheets: Floats) -> Iterator[tuple[Floats, ...]]:
-    height, width = sheets[0].shape[:2]
-    for top in range(0, height, CROP):
-        for left in range(0, width, CROP):
-            yield tuple(s[top : top + CROP, left : left + CROP] for s in sheets)
 
 
 def run() -> list[dict[str, Any]]:
@@ -182,7 +178,8 @@ def run() -> list[dict[str, Any]]:
     names = os.environ.get("STUDIO_BENCH_WEIGHTS", ",".join(_shipped_weights())).split(",")
     networks = {Path(name).stem: _network(name, job) for name in names}
     only = [one for one in os.environ.get("STUDIO_BENCH_ONLY", "").split(",") if one]
-    clean = _some(all_scenes().mosaic)
+    sheet = all_scenes().every(max(int(os.environ.get("STUDIO_BENCH_EVERY", "1")), 1))
+    clean, picture = sheet.mosaic, developed(sheet.mosaic)
     peers = _peers()
     rows: list[dict[str, Any]] = []
     for number, at in enumerate(conditions()):
@@ -191,10 +188,11 @@ def run() -> list[dict[str, Any]]:
         noisy = at.draw(clean, number)
         planes = pack(torch.from_numpy(noisy), "RGGB")
         first, base = len(rows), None
-        for method, found, more in _methods(planes, at, networks, peers, job):
+        for method, found, more in _methods(sheet, planes, at, networks, peers, job):
             mosaic = unpack(found, "RGGB", *clean.shape).numpy()
-            linear = np.array(list(_of_mosaics(clean, mosaic)))
-            picture = np.array(list(_of_pictures(clean, mosaic)))
+            linear = np.array([_of_mosaic(*pair) for pair in sheet.crops(clean, mosaic)])
+            pairs = sheet.crops(picture, developed(mosaic))
+            shown = np.array([_of_picture(*pair) for pair in pairs])
             base = linear[:, 0] if method == BM3D else base
             lead = {}
             if base is not None:
@@ -208,8 +206,8 @@ def run() -> list[dict[str, Any]]:
                     "method": method,
                     "psnr": round(float(linear[:, 0].mean()), 3),
                     "ssim": round(float(linear[:, 1].mean()), 4),
-                    "psnr_developed": round(float(picture[:, 0].mean()), 2),
-                    "ssim_developed": round(float(picture[:, 1].mean()), 4),
+                    "psnr_developed": round(float(shown[:, 0].mean()), 2),
+                    "ssim_developed": round(float(shown[:, 1].mean()), 4),
                 } | lead | more
             )  # fmt: skip
         for row in rows[first:]:
@@ -218,6 +216,7 @@ def run() -> list[dict[str, Any]]:
 
 
 def _methods(
+    sheet: Sheet,
     planes: Tensor,
     at: Condition,
     networks: dict[str, GuidedResUnet],
@@ -225,7 +224,7 @@ def _methods(
     job: BenchJob,
 ) -> Iterator[tuple[str, Tensor, dict[str, float]]]:
     if "bm3d" in peers:  # first, as the others' leads are over it
-        yield BM3D, _kept(peers["bm3d"], planes, at), {}
+        yield BM3D, _kept(peers["bm3d"], sheet, planes, at), {}
     yield "noisy", planes, {}
     if "pywt" in peers:
         yield "wavelet, true noise", wavelet(planes, at.gain, at.sigma), {}
@@ -244,16 +243,16 @@ def _methods(
             yield f"{name}, {method}", keep_clipped(planes, done.planes), measured
 
 
-def _kept(package: Any, planes: Tensor, at: Condition) -> Tensor:
+def _kept(package: Any, sheet: Sheet, planes: Tensor, at: Condition) -> Tensor:
     """BM3D's result, read back where STUDIO_BENCH_KEEP has it for exactly this input."""
     folder = os.environ.get("STUDIO_BENCH_KEEP")
     if not folder:
-        return bm3d_of(package, planes, at.gain, at.sigma)
+        return bm3d_of(package, sheet, planes, at.gain, at.sigma)
     key = hashlib.sha256(planes.numpy().tobytes()).hexdigest()[:16]
     path = Path(folder) / f"bm3d-{key}-{at.gain:.4f}-{at.sigma:.4f}.npy"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(path, bm3d_of(package, planes, at.gain, at.sigma).numpy())
+        np.save(path, bm3d_of(package, sheet, planes, at.gain, at.sigma).numpy())
     return torch.from_numpy(np.load(path))
 
 
@@ -265,15 +264,6 @@ def _network(name: str, job: BenchJob) -> GuidedResUnet:
     network = weights.load(weights.read_model(path, path.stem, "yours"), job.device).network
     assert isinstance(network, GuidedResUnet)
     return network
-
-
-def _some(mosaic: Floats) -> Floats:
-    """Every so-many-th scene, as STUDIO_BENCH_EVERY says, in one row."""
-    every = max(int(os.environ.get("STUDIO_BENCH_EVERY", "1")), 1)
-    if every == 1:
-        return mosaic
-    crops = [crop for (crop,) in _crops(mosaic)]
-    return np.concatenate(crops[::every], axis=1)
 
 
 def _shipped_weights() -> list[str]:

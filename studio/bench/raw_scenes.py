@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,7 @@ CONDITIONS: tuple[tuple[str, float, float], ...] = (  # a Sony A7S II: ISO, K an
 BLACK, WHITE = 512.0, 16383.0
 SCALE = WHITE - BLACK
 CROP = 256
+MARGIN = 32  # even, so that the mirrored mosaic keeps its phase
 NEUTRAL = np.array([0.48, 1.0, 0.62], dtype=np.float32)  # a daylight camera's grey
 EXPOSURE = 0.7
 # Photographs kept out of training -> crops: all but one the sharpest there, one of middling detail.
@@ -44,15 +46,34 @@ _HELD = {"Lichen-Branches": 4, "Bridge_by": 4, "wallpapers-Grey": 3, "wallpapers
 
 @dataclass(frozen=True)
 class Sheet:
-    """Crops side by side: `mosaic` is (H, W) linear RGGB in [0, 1], `names` row by row."""
+    """Crops side by side, each continued by its mirror image, for no picture has such seams.
+
+    `mosaic` is (H, W) linear RGGB in [0, 1]; `names` are row by row.
+    """
 
     mosaic: Floats
     names: tuple[str, ...]
 
-    def places(self) -> list[tuple[int, int]]:
-        """Top and left of each crop in the mosaic."""
+    def crops(self, *pictures: Floats, share: int = 1) -> Iterator[tuple[Floats, ...]]:
+        """The same crop of each picture that lies on this sheet, one after the other.
+
+        Pictures may be `share` times as small; crops are views.
+        """
+        height, width = (side // share for side in self.mosaic.shape)
+        side, margin = CROP // share, MARGIN // share
+        for top in range(margin, height, side + 2 * margin):
+            for left in range(margin, width, side + 2 * margin):
+                yield tuple(p[top : top + side, left : left + side] for p in pictures)
+
+    def every(self, count: int) -> Sheet:
+        """Every `count`-th scene, in one row."""
+        step = CROP + 2 * MARGIN
         height, width = self.mosaic.shape
-        return [(top, left) for top in range(0, height, CROP) for left in range(0, width, CROP)]
+        framed = [
+            self.mosaic[top : top + step, left : left + step]
+            for top in range(0, height, step) for left in range(0, width, step)
+        ]  # fmt: skip
+        return Sheet(np.concatenate(framed[::count], axis=1), self.names[::count])
 
 
 def clean_sheet() -> Floats:
@@ -79,7 +100,10 @@ def all_scenes() -> Sheet:
     except UserError as error:
         sys.stderr.write(f"Only the ten scenes that ship are measured: {error}\n")
     columns = 6 if len(found) == 24 else 5
-    return Sheet(_mosaic([crop for _, crop in found], columns), tuple(name for name, _ in found))
+    framed = [
+        np.pad(crop, ((MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)), "reflect") for _, crop in found
+    ]
+    return Sheet(_mosaic(framed, columns), tuple(name for name, _ in found))
 
 
 def add_noise(clean: Floats, gain: float, sigma: float, seed: int) -> Floats:

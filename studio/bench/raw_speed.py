@@ -1,15 +1,24 @@
-"""`bench raw-speed`: one 24-megapixel RAW file from reading to writing.
+"""`bench raw-speed`: one RAW file from reading to writing, beside other converters.
 
-The file is made here: a Bayer DNG of 6000 by 4000 with photographs tiled over it, K 4 and sigma 12,
-two stops under-exposed. `raw.yond` runs in a worker process as for anybody, with its defaults, and
-then with one pass. Beside the seconds stands what a large float32 matrix product reaches on this
-machine, since speed says little without it.
+The file is made here: a Bayer DNG of 24 megapixels with photographs tiled over it, the noise of a
+Sony A7S II at ISO 3200, two stops under-exposed, and called one, so that darktable finds its own
+profile. `raw.yond` runs as anybody's command does, blindly, and once at strength 0, which reads,
+measures and writes alone; `cpu_seconds_beyond` is what a setting takes more. Seconds and
+CPU-seconds are those of whole processes. Where darktable or RawTherapee are installed, each
+develops the file plainly and with its own noise reduction, and our DNG plainly: PSNR against the
+noise-free file developed plainly by the same converter.
+
+The first rows are the network alone in this process, FLOP/s beside those of a large matrix product.
+STUDIO_BENCH_MEGAPIXELS=24,100 names the sizes; other converters run on the first alone.
+STUDIO_BENCH_CONVERTERS=0 leaves them out.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,61 +26,162 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from studio.bench.raw_scenes import BLACK, SCALE, WHITE, clean_sheet
-from studio.config import Settings
-from studio.jobs.service import LOCAL, Studio
+from studio.bench.raw_peers import CONVERTERS, Cost, Picture, psnr, read_picture, there, timed
+from studio.bench.raw_scenes import BLACK, CONDITIONS, SCALE, WHITE, clean_sheet
 
 TITLE = "One 24-megapixel RAW file"
-WIDTH, HEIGHT = 6000, 4000
-GAIN, SIGMA, STOPS = 4.0, 12.0, 2.0
+ISO, STOPS = 3200, 2.0
+GAIN, SIGMA = next((k, s) for name, k, s in CONDITIONS if name == f"ISO {ISO}")
+SETTINGS: dict[str, dict[str, str]] = {
+    "strength 0": {"strength": "0"},
+    "fast, 1 pass": {"passes": "1", "weights": "yond-snrnet-small"},
+    "fast, 2 passes": {"weights": "yond-snrnet-small"},
+    "best, 2 passes": {"weights": "yond-snrnet"},
+}
 
 
 def run() -> list[dict[str, Any]]:
-    """One row a setting: seconds, megapixels a second, peak memory, and the machine's matmul."""
-    rows: list[dict[str, Any]] = []
-    with TemporaryDirectory() as folder:
-        home = Path(folder)
-        source = home / "24mp.dng"
-        write_sample(source, WIDTH, HEIGHT)
-        studio = Studio(Settings(home=home))
-        studio.start()
-        try:
-            session = studio.new_session(LOCAL)
-            for name, params in (("2 passes (default)", {}), ("1 pass", {"passes": 1})):
-                ids = studio.submit(LOCAL, session.id, "raw.yond", [[source]], params, source="cli")
-                [job] = studio.wait(LOCAL, ids)
-                if job.state != "done" or job.seconds is None:
-                    raise RuntimeError(job.error)
-                rows.append(
-                    {
-                        "setting": name,
-                        "seconds": round(job.seconds, 1),
-                        "megapixels_per_second": round(WIDTH * HEIGHT / 1e6 / job.seconds, 2),
-                        "peak_mb": round(job.peak_mb or 0.0),
-                        "K": round(job.measurements["K"][0], 3),
-                        "sigma": round(job.measurements["sigma"][0], 2),
-                        "matmul_gflops": round(_matmul(), 1),
-                        "cores": os.cpu_count(),
-                    }
-                )
-        finally:
-            studio.stop()
+    """One row a setting, ours first."""
+    sizes = [float(one) for one in os.environ.get("STUDIO_BENCH_MEGAPIXELS", "24").split(",")]
+    rows = list(network_rows())
+    for number, size in enumerate(sizes):
+        height = round((size * 1e6 / 1.5) ** 0.5 / 2) * 2
+        with TemporaryDirectory() as folder:
+            rows += _size(Path(folder), height * 3 // 2, height, peers=number == 0)
     return rows
 
 
-def write_sample(path: Path, width: int, height: int) -> None:
-    """A noisy RGGB DNG of any size, made of the bench's photographs side by side."""
+def _size(folder: Path, width: int, height: int, *, peers: bool) -> Iterator[dict[str, Any]]:
+    noisy = folder / "noisy.dng"
+    write_sample(noisy, width, height)
+    megapixels = round(width * height / 1e6, 1)
+    ours: dict[str, Path] = {}
+    base = 0.0
+    for name, params in SETTINGS.items():
+        out = folder / name.replace(" ", "-").replace(",", "")
+        cost = _ours(noisy, out, params)
+        base = base or cost.cpu_seconds
+        ours[name] = next(out.glob("*.dng"))
+        beyond = {"cpu_seconds_beyond": round(cost.cpu_seconds - base, 1)}
+        yield {"megapixels": megapixels, "setting": name, **_costs(cost), **beyond}
+    if not peers or os.environ.get("STUDIO_BENCH_CONVERTERS") == "0":
+        return
+    del ours["strength 0"]
+    clean = folder / "clean.dng"
+    write_sample(clean, width, height, noise=False)
+    for converter, (_, modes) in CONVERTERS.items():
+        if not there(converter):
+            sys.stderr.write(f"{converter} is left out: it is not installed\n")
+            continue
+        truth, _ = _developed(modes["plain"], clean, folder)
+        base = 0.0
+        for name, develop in modes.items():
+            picture, cost = _developed(develop, noisy, folder)
+            base = base or cost.cpu_seconds
+            yield {
+                "megapixels": megapixels, "setting": f"{converter}, {name}", **_costs(cost),
+                "cpu_seconds_beyond": round(cost.cpu_seconds - base, 1),
+                "psnr": round(psnr(picture, truth), 2),
+            }  # fmt: skip
+        for name, path in ours.items():
+            picture, _ = _developed(modes["plain"], path, folder)
+            yield {
+                "megapixels": megapixels, "setting": f"{converter} on {name}",
+                "psnr": round(psnr(picture, truth), 2),
+            }  # fmt: skip
+
+
+def _ours(source: Path, out: Path, params: dict[str, str]) -> Cost:
+    out.mkdir()
+    options = [word for name, value in params.items() for word in ("--param", f"{name}={value}")]
+    command = [
+        sys.executable, "-m", "studio.cli", "run", "raw.yond", str(source), "--out", str(out),
+        "--param", "profile=none", *options,
+    ]  # fmt: skip
+    return timed(command, out / "log")
+
+
+def _developed(
+    develop: Callable[[Path, Path], Cost], source: Path, folder: Path
+) -> tuple[Picture, Cost]:
+    target = folder / "developed.tif"
+    target.unlink(missing_ok=True)
+    cost = develop(source, target)
+    return read_picture(target), cost
+
+
+def _costs(cost: Cost) -> dict[str, float]:
+    return {
+        "seconds": round(cost.seconds, 1),
+        "cpu_seconds": round(cost.cpu_seconds, 1),
+        "peak_mb": round(cost.peak_mb),
+    }
+
+
+def network_rows() -> Iterator[dict[str, Any]]:
+    """The network on one tile: GFLOP/s in float32 and bfloat16, and of a matrix product."""
+    import torch
+
+    from engines.raw.yond.folded import Folded
+    from kernels.precision import fast_bfloat16
+    from studio.bench.job import BenchJob
+
+    kinds = [torch.float32]
+    if fast_bfloat16(torch.device("cpu")):
+        kinds.append(torch.bfloat16)
+    side = 768
+    for name in ("yond-snrnet-small", "yond-snrnet"):
+        network = BenchJob().load(name).network
+        flops = side**2 * flops_a_pixel(network.conv_in.out_channels, network.levels)
+        for kind in kinds:
+            folded = Folded(network, torch.tensor([0.01]), torch.tensor(1.0), kind)
+            x = torch.rand(1, 4, side, side).contiguous(memory_format=torch.channels_last)
+            with torch.inference_mode():
+                rate = flops / _least(lambda f=folded, x=x: f(x)) / 1e9
+            product = _matmul(kind)
+            yield {
+                "setting": f"{name} alone, {str(kind).removeprefix('torch.')}",
+                "gflops": round(rate, 1), "matmul_gflops": round(product, 1),
+                "share_%": round(100.0 * rate / product), "cores": torch.get_num_threads(),
+            }  # fmt: skip
+
+
+def flops_a_pixel(width: int, levels: int) -> float:
+    """Of the convolutions of `GuidedResUnet` in our layout, multiply and add counted as two."""
+    total = 2.0 * 9 * 8 * width + 2.0 * width * 4
+    for level in range(levels):
+        n, pixels = width << level, 0.25**level
+        block = 2 * 2.0 * 9 * n * n * pixels
+        total += block
+        if level + 1 < levels:
+            total += block + 2.0 * 9 * n * 2 * n * pixels / 4  # on the way up; halving
+            total += 6.0 * n * n * pixels  # transposed, and 1 x 1 of what was kept
+    return total
+
+
+def _least(work: Callable[[], Any], times: int = 5) -> float:
+    work()
+    found: list[float] = []
+    for _ in range(times):
+        begun = time.perf_counter()
+        work()
+        found.append(time.perf_counter() - begun)
+    return min(found)
+
+
+def write_sample(path: Path, width: int, height: int, *, noise: bool = True) -> None:
+    """An RGGB DNG of any size, made of the bench's photographs side by side; a Sony A7S II's."""
     sheet = clean_sheet() * np.float32(2.0**-STOPS)
     rows, columns = -(-height // sheet.shape[0]), -(-width // sheet.shape[1])
     clean = np.tile(sheet, (rows, columns))[:height, :width]
     random = np.random.default_rng(1)
     mosaic = np.empty((height, width), dtype=np.uint16)
     for top in range(0, height, 256):
-        part = clean[top : top + 256]
-        noisy = BLACK + GAIN * random.poisson(part.astype(np.float64) * SCALE / GAIN)
-        noisy += random.normal(0.0, SIGMA, part.shape)
-        mosaic[top : top + 256] = np.clip(np.round(noisy), 0, WHITE).astype(np.uint16)
-    matrix = (6446, -366, -864, -4436, 12204, 2513, -952, 2496, 6348)  # a Canon's, x 10000
+        part = clean[top : top + 256].astype(np.float64) * SCALE
+        if noise:
+            part = GAIN * random.poisson(part / GAIN) + random.normal(0.0, SIGMA, part.shape)
+        mosaic[top : top + 256] = np.clip(np.round(BLACK + part), 0, WHITE).astype(np.uint16)
+    matrix = (5838, -1430, -246, -3497, 11477, 2297, -748, 1885, 5778)  # the camera's, x 10000
     flat = [number for value in matrix for number in (value, 10_000)]
     tifffile.imwrite(
         path,
@@ -79,9 +189,11 @@ def write_sample(path: Path, width: int, height: int) -> None:
         photometric="cfa",
         metadata=None,
         extratags=[
+            (271, 2, 0, "SONY", True), (272, 2, 0, "ILCE-7SM2", True),
             (33421, 3, 2, (2, 2), True), (33422, 1, 4, b"\x00\x01\x01\x02", True),
+            (34855, 3, 1, (ISO,), True),
             (50706, 1, 4, b"\x01\x04\x00\x00", True), (50707, 1, 4, b"\x01\x01\x00\x00", True),
-            (50708, 2, 0, "Noise Studio bench", True), (50713, 3, 2, (1, 1), True),
+            (50708, 2, 0, "Sony ILCE-7SM2", True), (50713, 3, 2, (1, 1), True),
             (50714, 3, 1, (int(BLACK),), True), (50717, 4, 1, (int(WHITE),), True),
             (50721, 10, 9, flat, True), (50728, 5, 3, (48, 100, 1, 1, 62, 100), True),
             (50778, 3, 1, (21,), True),
@@ -89,13 +201,10 @@ def write_sample(path: Path, width: int, height: int) -> None:
     )  # fmt: skip
 
 
-def _matmul(side: int = 2048) -> float:
-    """GFLOP/s of a float32 matrix product in this process."""
+def _matmul(kind: Any, side: int = 2048) -> float:
+    """GFLOP/s of a matrix product in this process."""
     import torch
 
-    a = torch.rand(side, side)
+    a = torch.rand(side, side).to(kind)
     out = a @ a
-    begun = time.perf_counter()
-    for _ in range(5):
-        torch.mm(a, a, out=out)
-    return 5 * 2 * side**3 / (time.perf_counter() - begun) / 1e9
+    return 2 * side**3 / _least(lambda: torch.mm(a, a, out=out)) / 1e9

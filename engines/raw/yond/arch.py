@@ -135,7 +135,9 @@ class GuidedResUnet(nn.Module):
 
     def _unet(self, x: Tensor, guide: Tensor) -> Tensor:
         part = self.get_submodule
-        h = functional.leaky_relu(self.conv_in(x), 0.01)
+        # In bfloat16 a step of the planes is half a noise at low ISO; only features may be rounded.
+        with torch.autocast(x.device.type, enabled=False):
+            h = functional.leaky_relu(self.conv_in(x), 0.01)
         skips: list[Tensor] = []
         for level in range(1, self.levels + 1):
             h = part(f"conv{level}")(h, guide)

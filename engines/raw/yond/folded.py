@@ -79,7 +79,7 @@ class Folded:
             guide = self._t / peak
         part, levels = network.get_submodule, network.levels
         with torch.no_grad():
-            self._first = self._conv(part("conv_in"))
+            self._first = self._conv(part("conv_in"), torch.float32)
             self._last = self._conv(part(f"conv{2 * levels}"))
             self._down = [self._block(part(f"conv{n}"), guide) for n in range(1, levels + 1)]
             self._halve = [self._conv(part(f"pool{n}").conv) for n in range(1, levels)]
@@ -95,8 +95,9 @@ class Folded:
         return x + self._peak * self._unet(x / self._peak).float()
 
     def _unet(self, x: Tensor) -> Tensor:
-        h = self._first(x.to(self._dtype, memory_format=_LAST))
-        h = functional.leaky_relu_(h, 0.01)
+        # In bfloat16 a step of the planes is half a noise at low ISO; only features may be rounded.
+        h = self._first(x.contiguous(memory_format=_LAST))
+        h = functional.leaky_relu_(h, 0.01).to(self._dtype)
         kept: list[Tensor] = []
         for block, halve in zip(self._down, self._halve, strict=False):
             kept.append(block(h))
@@ -107,13 +108,13 @@ class Folded:
         return self._last(h)
 
     def _put(self, weight: Tensor) -> Tensor:
-        return weight.to(self._dtype, memory_format=_LAST).contiguous(memory_format=_LAST)
+        return weight.to(self._dtype).contiguous(memory_format=_LAST)
 
-    def _conv(self, conv: nn.Conv2d) -> _Conv:
+    def _conv(self, conv: nn.Conv2d, dtype: torch.dtype | None = None) -> _Conv:
         assert conv.bias is not None
-        return _Conv(
-            self._put(conv.weight), conv.bias.to(self._dtype), conv.stride[0], int(conv.padding[0])
-        )
+        dtype = dtype or self._dtype
+        weight = conv.weight.to(dtype).contiguous(memory_format=_LAST)
+        return _Conv(weight, conv.bias.to(dtype), conv.stride[0], int(conv.padding[0]))
 
     def _block(self, block: GuidedBlock, guide: Tensor) -> _Block:
         gain = block.gamma(guide)  # (1, width, 1, 1)
