@@ -21,6 +21,7 @@ DOCS = ROOT / "docs"
 _PORT = 7940
 _SIZE = (1440, 1080)
 _PATIENCE = 300_000  # milliseconds; a model is quantized meanwhile
+_SETTLE = 2000  # milliseconds in which pictures are drawn and scrolling ends
 # tab in the page -> name of its pictures, and what is compared there
 _TABS = {
     "raw": ("raw", "ns-compare"),
@@ -87,7 +88,7 @@ def _take_pair(page: Page, tab: str, compared: str, path: Path) -> Path:
     else:
         expect(shown.get_by_role("button", name="Play")).to_be_enabled()
     shown.scroll_into_view_if_needed()
-    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(_SETTLE)
     shown.screenshot(path=path)
     return path
 
@@ -95,6 +96,6 @@ def _take_pair(page: Page, tab: str, compared: str, path: Path) -> Path:
 def _take_page(page: Page, tab: str, path: Path) -> Path:
     page.locator(f"#ns-result-{tab}").scroll_into_view_if_needed()
     page.evaluate("window.scrollTo(0, 0)")
-    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(_SETTLE)
     page.screenshot(path=path)
     return path
