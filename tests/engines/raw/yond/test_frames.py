@@ -53,7 +53,7 @@ def _scene() -> np.ndarray:
 
 def test_shifted_pictures_are_refused(tmp_path: Path) -> None:
     path = _two(tmp_path, np.roll(_scene(), 2, axis=1))
-    with pytest.raises(UserError, match="Picture 2 in a.dng is shifted"):
+    with pytest.raises(UserError, match=r"Picture 2 in a\.dng is shifted"):
         averaged(read_raw(path), path, BenchJob())
 
 

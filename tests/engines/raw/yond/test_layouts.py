@@ -135,7 +135,7 @@ def test_known_noise_is_found_and_falls(network: GuidedResUnet, kind: str) -> No
     clean = _scene(kind, (264, 330))
     noisy = _noisy(clean)
     found = _run(network, kind, noisy)
-    assert found.last.K == pytest.approx(GAIN, rel=0.1)
+    assert found.last.K == pytest.approx(GAIN, rel=0.15)
     assert found.last.sigma == pytest.approx(SIGMA, rel=0.25)
     assert found.last.confidence > 0.8
     truth = torch.from_numpy(clean)
