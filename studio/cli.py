@@ -113,6 +113,12 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("inputs", nargs="+", metavar="INPUT", help="files, folders and globs")
     run.add_argument("--out", required=True, type=Path, metavar="DIR", help="where results go")
+    run.add_argument(
+        "--skip-done", action="store_true", help="leave files whose results are there already"
+    )
+    run.add_argument(
+        "--summary", action="store_true", help="write summary.html beside the results"
+    )
     work_options(run)
     _device_option(run)
     _json_option(run)
@@ -154,7 +160,7 @@ def parser() -> argparse.ArgumentParser:
     docs = commands.add_parser("docs", help="bring tables and pictures of the documents up to date")
     docs_verbs = docs.add_subparsers(dest="verb", metavar="VERB", title="verbs", required=True)
     docs_verbs.add_parser("tables", help="fill README.md and docs/ from docs/figures/")
-    docs_verbs.add_parser("pictures", help="take docs/*.png from a studio; needs Chromium")
+    docs_verbs.add_parser("pictures", help="take docs/*.jpg from a studio; needs Chromium")
     commands.add_parser("test", help="run the tests; arguments go to pytest", add_help=False)
     return top
 
