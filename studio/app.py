@@ -19,6 +19,7 @@ from engines import registry
 from engines.base import Engine, UserError
 from studio.api.endpoints import add_endpoints
 from studio.config import Settings
+from studio.examples import prepare
 from studio.guard import VisitorMiddleware
 from studio.http import StudioRoutes
 from studio.jobs.service import Studio
@@ -159,6 +160,8 @@ def serve(studio: Studio, settings: Settings) -> None:
     sweeper, retention = Sweeper(studio), Retention(studio, Visited(studio.factory))
     sweeper.start()
     retention.start()
+    if settings.shared:
+        prepare(studio, [(tab.engines[0].id, tab.example) for tab in _tabs() if tab.example])
     stopped = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:

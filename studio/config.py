@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 VERSION = "0.5.0"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 LOCAL = "local"  # the owner of everything where nobody else can reach the page
+KEPT = "examples"  # owner of the examples' results, as whom nobody can come
 SPACE: dict[str, Any] = {  # what is otherwise on a Space: it has 2 cores, 16 GB, and strangers
     "host": "0.0.0.0",  # noqa: S104 - it is reached from outside its container
     "open_browser": False,

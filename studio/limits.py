@@ -14,7 +14,7 @@ from typing import NoReturn, Protocol
 
 from engines import registry
 from engines.base import UserError
-from studio.config import LOCAL, Settings
+from studio.config import KEPT, LOCAL, Settings
 
 _HOUR = 3600.0
 _OWNERS = 10_000
@@ -86,7 +86,7 @@ class Limits:
 
     def applies(self, owner: str) -> bool:
         """Whether an owner is a visitor rather than the person at this machine."""
-        return self._settings.shared and owner != LOCAL
+        return self._settings.shared and owner not in (LOCAL, KEPT)
 
     def room(self, owner: str, stored: int) -> int:
         """Bytes that an owner who keeps `stored` of them may still send.
@@ -165,8 +165,8 @@ def told(settings: Settings) -> str:
     if settings.keep_hours:
         hours = f"{settings.keep_hours:g} hour{'' if settings.keep_hours == 1 else 's'}"
         sentences.append(
-            f"A session with all its files is deleted {hours} after it was last used, or at once "
-            "when you delete it."
+            f"A session with all its files is deleted {hours} after its last run, or at once when "
+            "you delete it."
         )
     if settings.space and not settings.persistent:
         sentences.append("A restart of this Space deletes everything; save what you want to keep.")

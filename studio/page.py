@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from markupsafe import escape
 
 from engines.base import UserError
 from engines.raw.noise.profile import PROFILES, PROFILES_OR_NONE
@@ -23,6 +24,7 @@ from studio.cameras import camera_choices
 from studio.forms import ModelChoices, free_choices, model_choices
 from studio.inbox import Inbox
 from studio.jobs.service import Studio
+from studio.limits import told
 from studio.markup import sentence
 from studio.panels import library, models
 from studio.panels.header import HeaderPanel
@@ -97,6 +99,9 @@ class Page:
             with gr.Tab("Models", id=models.TAB) as item:
                 self.weights = ModelsPanel(self.studio)
             self.tab_items.append(item)
+        rules = told(self.studio.settings)
+        if rules:
+            gr.HTML(f'<p class="ns-note">{escape(rules)}</p>', elem_id="ns-told")
         queue, notice = QueuePanel(), NoticePanel()
         self.timer = gr.Timer(_ACTIVE)
         self.panels: list[Panel] = [queue, notice, *past, self.weights, *self.recipes.panels]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from engines import registry
-from studio.config import LOCAL, Settings
+from studio.config import KEPT, LOCAL, Settings
 from studio.jobs.executor import Executor
 from studio.jobs.task import Outcome, Progress, Task
 from studio.reader import FileReader, Look
@@ -34,7 +34,7 @@ class BoundedExecutor:
     ) -> Outcome:
         """See `Executor`."""
         settings = self._settings
-        if not settings.shared or task.owner == LOCAL:
+        if not settings.shared or task.owner in (LOCAL, KEPT):
             return self._executor.run(task, report, cancelled)
         refusal = self._too_large(task)
         if refusal:

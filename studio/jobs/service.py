@@ -20,8 +20,10 @@ from db.database import DatabaseError, close_database, open_database
 from engines import registry
 from engines.base import UserError, is_local, takes_together
 from studio.config import LOCAL, Settings
+from studio.examples import Examples
 from studio.folders import tree_facts
 from studio.jobs.choose import choose_executor
+from studio.jobs.memory import Held
 from studio.jobs.perform import validation_sentence
 from studio.jobs.runner import Runner
 from studio.jobs.store import NewJob, Store
@@ -70,6 +72,7 @@ class Studio:
         self.factory = factory
         self.store = Store(factory)
         self.limits = Limits(settings, Visited(factory))
+        self.examples = Examples(settings, factory)
         self.models = Models(settings, factory)
         self.presets = Presets(factory)
         executor = choose_executor(settings)
@@ -88,6 +91,11 @@ class Studio:
     def is_runner(self) -> bool:
         """False while another process on this home does the jobs; then this one only watches."""
         return self._runner.holds_lock
+
+    @property
+    def held(self) -> Held | None:
+        """What this process's worker keeps loaded."""
+        return self._runner.memory.now()
 
     # Sessions
 
@@ -186,8 +194,12 @@ class Studio:
             refuse_local(engine_id, checked)
         if not items:
             raise UserError("There is nothing to do; choose at least one file")
-        self.room_for(owner, len(items))
+        self.limits.admit(owner, engine_id, items, lambda: self.storage(owner))
         self.store.touch_session(owner, session_id)
+        if seed is None and self.limits.applies(owner):
+            asked = (owner, session_id, (engine_id, version), checked, items, batch)
+            if given := self.examples.take(*asked):
+                return [given]
         batch = batch or secrets.token_hex(16)
         seed = secrets.randbelow(2**31) if seed is None else seed
         new = partial(
@@ -198,18 +210,6 @@ class Studio:
             ids = self.store.add(owner, session_id, [new(inputs=paths) for paths in here])
         self.wake()
         return ids
-
-    def room_for(self, owner: str, count: int) -> None:
-        """See that so many more jobs of an owner may wait.
-
-        Raises:
-            UserError: too much waits already.
-        """
-        if self.store.waiting(owner) + count > self.settings.max_waiting_jobs:
-            raise UserError(
-                f"At most {self.settings.max_waiting_jobs} jobs may wait; "
-                "let some finish, or choose fewer files"
-            )
 
     def wake(self) -> None:
         """There are new jobs in the queue."""

@@ -7,11 +7,10 @@ from datetime import timedelta
 from sqlalchemy import Select, func, or_, select
 
 from db.schema import WAITING, JobRow, PresetRow, SessionRow, now
-from studio.config import LOCAL
+from studio.config import KEPT, LOCAL
 from studio.jobs.store_base import StoreBase
 
 _BUSY = (*WAITING, "running")
-KEPT = "examples"  # owner of the examples' results, which nobody can log in as
 
 
 class Visited(StoreBase):
