@@ -20,12 +20,14 @@ from torch.nn import functional
 from engines.raw.noise.estimate import NoiseEstimate
 
 LAG = 0.15  # correlation of neighbours above which noise is not white
-COLOUR = 1.35  # noise of red or blue over that of green, either way, at equal brightness
+COLOUR = 1.5  # noise of red or blue over that of green, either way, at equal brightness
 _SIDE = 16  # packed pixels of a block, two of border on each side not counted
 _INNER = _SIDE - 4
 _MOST = 6_000  # blocks a plane
-_ENOUGH = 40  # flat blocks without which nothing is said
+_ENOUGH = 12  # flat blocks without which nothing is said
+_ENOUGH_OF_COLOUR = 60
 _FLAT = 0.1  # share of the blocks that are flattest
+_COMMON = 0.4  # correlation of a plane with the others beyond which a block holds texture
 # White noise less its 5 x 5 mean has variance 1 - 1/25, and lag one 20/625 - 2/25 of it.
 _OWN = 0.96
 _LAG_OF_WHITE = (20.0 / 625.0 - 2.0 / 25.0) / _OWN
@@ -76,17 +78,18 @@ def whiteness(
         clip: level at which the sensor clips, in the units of `stacks`.
     """
     lags: list[Array] = []
-    levels: list[list[Array]] = [[], [], [], []]
+    levels: list[Array] = []
     for planes in stacks:
-        for number, plane in enumerate(planes):
-            lag, level = _flat_blocks(plane, scale, noise, clip)
-            lags.append(lag)
-            levels[number].append(level)
-    lag, of_planes = np.concatenate(lags), [np.concatenate(level) for level in levels]
-    found = None if lag.size < _ENOUGH else float(np.median(lag)) - _LAG_OF_WHITE
-    if min(level.size for level in of_planes) < _ENOUGH:
+        lag, level = _flat_blocks(planes, scale, noise, clip)
+        lags.append(lag.ravel())
+        levels.append(level)
+    lag, level = np.concatenate(lags), np.concatenate(levels, axis=1)
+    if level.shape[1] < _ENOUGH:
+        return Whiteness(None, None)
+    found = float(np.median(lag)) - _LAG_OF_WHITE
+    if level.shape[1] < _ENOUGH_OF_COLOUR:
         return Whiteness(found, None)
-    red, green, other, blue = (float(np.median(level)) for level in of_planes)
+    red, green, other, blue = (float(np.median(one)) for one in level)
     middle = 0.5 * (green + other)
     if middle <= 0.0:
         return Whiteness(found, None)
@@ -95,31 +98,36 @@ def whiteness(
 
 
 def _flat_blocks(
-    plane: Tensor, scale: float, noise: NoiseEstimate, clip: float
+    planes: Tensor, scale: float, noise: NoiseEstimate, clip: float
 ) -> tuple[Array, Array]:
-    """Correlation of neighbours, and variance over the noise line's, of a plane's flat blocks."""
-    rows, columns = plane.shape[0] // _SIDE, plane.shape[1] // _SIDE
+    """(4, n) correlation of neighbours, and variance over the noise line's, of flat blocks."""
+    rows, columns = planes.shape[1] // _SIDE, planes.shape[2] // _SIDE
     if rows == 0 or columns == 0:
-        return np.empty(0), np.empty(0)
+        return np.empty((4, 0)), np.empty((4, 0))
     every = min(max(1, rows * columns // _MOST), rows)
-    blocks = torch.stack(
-        [plane[r * _SIDE : (r + 1) * _SIDE, : columns * _SIDE] for r in range(0, rows, every)]
-    )  # (n, SIDE, columns * SIDE)
-    blocks = blocks.reshape(len(blocks), _SIDE, columns, _SIDE).transpose(1, 2).flatten(0, 1)
-    blocks = blocks * scale
-    unclipped = blocks.amax(dim=(1, 2)) < 0.96 * clip * scale
-    blocks = blocks[unclipped & (blocks.amin(dim=(1, 2)) > plane.min() * scale)]
-    if len(blocks) < _ENOUGH:
-        return np.empty(0), np.empty(0)
-    smooth = functional.avg_pool2d(blocks[:, None], 5, stride=1)[:, 0]  # (n, INNER, INNER)
-    residual = blocks[:, 2:-2, 2:-2] - smooth
-    own = residual.square().mean(dim=(1, 2))
-    beside = (residual[:, :, 1:] * residual[:, :, :-1]).mean(dim=(1, 2))
-    below = (residual[:, 1:] * residual[:, :-1]).mean(dim=(1, 2))
-    lag = 0.5 * (beside + below) / own.clamp_min(1e-12)
-    mean = blocks.mean(dim=(1, 2)).double().numpy()
-    level = own.double().numpy() / _OWN / noise.variance(mean)
-    # Flat is where the smooth part varies least for the noise that there is to expect.
-    wave = smooth.double().var(dim=(1, 2)).numpy() / noise.variance(mean)
-    flat = wave <= np.quantile(wave, _FLAT)
-    return lag.double().numpy()[flat], level[flat]
+    taken = [
+        planes[:, r * _SIDE : (r + 1) * _SIDE, : columns * _SIDE] for r in range(0, rows, every)
+    ]
+    blocks = torch.stack(taken, dim=1).reshape(4, -1, _SIDE, columns, _SIDE)
+    blocks = blocks.transpose(2, 3).flatten(1, 2)  # (4, n, SIDE, SIDE)
+    floor = planes.amin(dim=(1, 2)).reshape(4, 1)
+    inside = (blocks.amax(dim=(2, 3)) < 0.96 * clip) & (blocks.amin(dim=(2, 3)) > floor)
+    blocks = blocks[:, inside.all(dim=0)] * scale
+    if blocks.shape[1] < _ENOUGH:
+        return np.empty((4, 0)), np.empty((4, 0))
+    smooth = functional.avg_pool2d(blocks, 5, stride=1)  # (4, n, INNER, INNER)
+    residual = blocks[:, :, 2:-2, 2:-2] - smooth
+    own = residual.square().mean(dim=(2, 3)).clamp_min(1e-12)
+    beside = (residual[..., 1:] * residual[..., :-1]).mean(dim=(2, 3))
+    below = (residual[..., 1:, :] * residual[..., :-1, :]).mean(dim=(2, 3))
+    # Texture is common to the planes, and noise is not, whatever worked on it plane by plane.
+    others = (residual.sum(dim=0, keepdim=True) - residual) / 3.0
+    common = (residual * others).mean(dim=(2, 3))
+    common = common / (own * others.square().mean(dim=(2, 3)).clamp_min(1e-12)).sqrt()
+    wave = (smooth.var(dim=(2, 3)) / own).mean(dim=0)
+    wave[common.abs().amax(dim=0) > _COMMON] = torch.inf
+    flat = wave <= max(float(wave.double().quantile(_FLAT)), 0.0)
+    flat &= wave.isfinite()
+    level = own.double().numpy() / _OWN / noise.variance(blocks.mean(dim=(2, 3)).double().numpy())
+    lag = (0.5 * (beside + below) / own).double()
+    return lag[:, flat].numpy(), level[:, flat.numpy()]

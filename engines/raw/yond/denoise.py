@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import cv2
@@ -13,6 +13,7 @@ from torch import Tensor
 from engines.base import Job
 from engines.raw.noise.estimate import NoiseEstimate, estimate_pair, estimate_self
 from engines.raw.noise.hot import hot_pixels
+from engines.raw.noise.white import Whiteness, whiteness
 from engines.raw.yond.arch import GuidedResUnet
 from engines.raw.yond.layouts import Layout, Packed
 from engines.raw.yond.params import YondParams
@@ -23,6 +24,7 @@ _MANY_TILES = 8  # below it the first pass takes them all
 _BELOW_BLACK = 6.0  # read noises; the transform knows nothing below, and noise is not there
 _MANY_BELOW = 0.01
 _MEAN_SIDE = 33  # packed pixels
+_WORKED_ON = 0.5  # of strength and confidence, where the noise is not as a sensor leaves it
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Denoised:
         rows: deviation of the row noise that was taken off before, DN.
         listed: lit photosites of the camera's profile that were taken out before.
         told: the noise was given and not measured.
+        neighbours: correlation of the noise of neighbours, about 0 as a sensor leaves it; None
+            where it was not measured.
     """
 
     planes: Tensor
@@ -54,6 +58,7 @@ class Denoised:
     rows: float = 0.0
     listed: int = 0
     told: bool = False
+    neighbours: float | None = None
 
 
 def denoise(
@@ -92,6 +97,10 @@ def denoise_picture(
     first = estimate_self(stacks, scale, clip)
     if params.K is not None and params.sigma is not None:
         first = first.by_hand(params.K, params.sigma)
+    white = Whiteness(None, None)
+    if params.K is None and isinstance(layout, Packed):
+        white = whiteness(stacks, scale, first, clip)
+    strength = params.strength * (1.0 if white.white else _WORKED_ON)
     hot, instead = torch.empty(0, values.ndim, dtype=torch.int64), torch.empty(0)
     if params.hot_pixels and params.strength > 0.0 and layout.photosites:
         hot, instead = _hot(values, layout, stacks, first, scale)
@@ -125,6 +134,9 @@ def denoise_picture(
     noise = Noise(last.K, last.sigma)
     level = noise_level(noise, scale)
     notes = list(last.reasons)
+    if not white.white:
+        last = replace(last, confidence=_WORKED_ON * last.confidence)
+        notes.append(white.note)
     least, most = network.trained_range
     if level < least:
         notes.append(
@@ -133,7 +145,8 @@ def denoise_picture(
     if level > most:
         notes.append("There is more noise here than the network was trained on; some may stay")
     if params.strength == 0.0:
-        return Denoised(values.clone(), first, last, passes, hot, level, tuple(notes))
+        out = values.clone()
+        return Denoised(out, first, last, passes, hot, level, tuple(notes), neighbours=white.lag)
     below: list[float] = []
 
     def cleaned() -> Iterator[Tensor]:
@@ -141,7 +154,7 @@ def denoise_picture(
             tiles = plan(planes.shape[1], planes.shape[2], params.tile)
             out = torch.empty_like(planes)
             for (top, left, bottom, right), clean in denoise_tiles(
-                planes, tiles, network, noise, scale, params.strength, step
+                planes, tiles, network, noise, scale, strength, step
             ):
                 out[:, top:bottom, left:right] = clean
             keep_means(planes, out, noise, scale)
@@ -156,7 +169,7 @@ def denoise_picture(
             "Parts of this picture lie below the black level that the file states; "
             "they were left as they are"
         )
-    return Denoised(out, first, last, passes, hot, level, tuple(notes))
+    return Denoised(out, first, last, passes, hot, level, tuple(notes), neighbours=white.lag)
 
 
 def _hot(

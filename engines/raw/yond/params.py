@@ -11,6 +11,8 @@ from engines.raw.noise.profile import AUTO, PROFILES_OR_NONE
 
 Form = Literal["dng", "linear-dng", "tiff", "jpeg"]
 
+_NETWORKS = {"best": "yond-snrnet", "fast": "yond-snrnet-small"}
+
 
 class YondParams(Params):
     """Everything has a blind, automatic default."""
@@ -21,6 +23,11 @@ class YondParams(Params):
         description="Noise level told to the network; 1 is the measured noise, 0 changes nothing",
         ge=0.0,
         le=2.0,
+    )
+    quality: Literal["best", "fast"] = option(
+        "best",
+        title="Quality",
+        description="Fast is a network of a quarter the work, 0.2 dB behind",
     )
     output: tuple[Form, ...] = option(
         ("dng",),
@@ -97,9 +104,9 @@ class YondParams(Params):
         advanced=True,
     )
     weights: str = option(
-        "yond-snrnet-small",
+        "",
         title="Weights",
-        description="The bundled small network, or one that you added under Models",
+        description="Empty goes by quality; or one that you added under Models",
         models="raw.yond/snrnet",
         max_length=120,
         advanced=True,
@@ -113,6 +120,11 @@ class YondParams(Params):
         le=4096,
         advanced=True,
     )
+
+    @property
+    def network(self) -> str:
+        """Id of the weights to load."""
+        return self.weights or _NETWORKS[self.quality]
 
     @model_validator(mode="after")
     def _both_or_none(self) -> YondParams:

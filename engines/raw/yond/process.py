@@ -47,10 +47,10 @@ def process(path: Path, params: YondParams, job: Job, engine: str, version: str)
             "or JPEG"
         )
     job.check_cancelled()
-    model: LoadedModel = job.load(params.weights)
+    model: LoadedModel = job.load(params.network)
     network = model.network
     if not isinstance(network, GuidedResUnet):
-        raise UserError(f"The weights {params.weights} are of another network; choose others")
+        raise UserError(f"The weights {params.network} are of another network; choose others")
     job.progress(3, 100, "measuring the noise")
     if params.frames == "average" and raw.facts.frames > 1:
         samples = averaged(raw, path, job)
@@ -70,7 +70,8 @@ def process(path: Path, params: YondParams, job: Job, engine: str, version: str)
         "passes": Measurement(found.passes),
         "hot_pixels": Measurement(len(found.hot) + found.listed),
         "row_noise_removed": Measurement(found.rows, "DN"),
-        **({"iso": Measurement(facts.iso)} if facts.iso is not None else {}),
+        **_known("neighbour_correlation", found.neighbours),
+        **_known("iso", facts.iso),
         "megapixels": Measurement(megapixels, "MP"),
         "megapixels_per_second": Measurement(megapixels / (perf_counter() - begun), "MP/s"),
     }
@@ -87,6 +88,10 @@ def process(path: Path, params: YondParams, job: Job, engine: str, version: str)
         figures=(figure,),
         notes=(*found.notes, *_notes(facts, params)),
     )
+
+
+def _known(name: str, value: float | None) -> dict[str, Measurement]:
+    return {} if value is None else {name: Measurement(value)}
 
 
 def clean_levels(

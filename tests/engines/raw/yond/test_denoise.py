@@ -14,6 +14,7 @@ from engines import weights
 from engines.base import Cancelled
 from engines.raw.yond.arch import GuidedResUnet
 from engines.raw.yond.denoise import denoise, keep_clipped, put_back
+from engines.raw.yond.folded import Folded
 from engines.raw.yond.params import YondParams
 from kernels.bayer import pack
 from studio.bench.job import BenchJob
@@ -176,6 +177,20 @@ def test_clipped_pixels_stay_clipped() -> None:
     assert keep_clipped(noisy, clean, 0.98).flatten().tolist() == pytest.approx(
         [0.5, 0.99, 1.0, 0.5]
     )
+
+
+@pytest.mark.parametrize("name", ["yond-snrnet-small", "yond-snrnet"])
+def test_what_ships_works_as_in_float64(name: str, noisy: Tensor) -> None:
+    shipped = next(file for file in weights.bundled() if file.id == name)
+    exact = weights.load(shipped, "cpu").network
+    assert isinstance(exact, GuidedResUnet)
+    x, t = (noisy[None, :, :64, :96].clamp(min=0.0)).sqrt(), torch.tensor([0.012])
+    single = Folded(exact, t)(x)
+    half = Folded(exact, t, dtype=torch.bfloat16)(x)
+    wanted = exact.double()(x.double(), t.double())
+    assert float((wanted - x).std() / t) > 0.3
+    assert float((single - wanted).abs().max() / t) < 1e-3
+    assert float((half - wanted).std() / t) < 0.03
 
 
 def test_weights_ship_with_their_card() -> None:
