@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import anyio
 from starlette.concurrency import run_in_threadpool
 
 from engines import registry
@@ -133,13 +134,12 @@ class Calls:
         ) > 1:  # fmt: skip
             raise ApiError("invalid", "Only one file can be waited for; use submit for several")
         queued = await run_in_threadpool(self.submit, owner, engine, files, params, seed)
-        with anyio.move_on_after(max(0.0, min(float(wait), LONGEST_WAIT))):
-            while not (await self._job(owner, queued["jobs"][0])).finished_state:
-                await anyio.sleep(_LOOK_EVERY)
-        return _result(await self._job(owner, queued["jobs"][0]), base)
-
-    async def _job(self, owner: str, job: str) -> JobView:
-        return await run_in_threadpool(self._studio.job, owner, job)
+        until = time.monotonic() + min(float(wait), LONGEST_WAIT)
+        while True:
+            job = await run_in_threadpool(self._studio.job, owner, queued["jobs"][0])
+            if job.finished_state or time.monotonic() >= until:
+                return _result(job, base)
+            await asyncio.sleep(_LOOK_EVERY)
 
     def _session(self, owner: str) -> str:
         for one in self._studio.sessions(owner):

@@ -16,7 +16,7 @@ from typing import Any
 
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from mcp_types import CallToolResult, ListToolsResult, TextContent, Tool, ToolAnnotations
+from mcp.types import CallToolResult, ListToolsResult, TextContent, Tool, ToolAnnotations
 from pydantic import TypeAdapter
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -37,6 +37,7 @@ from studio.visitors import KEY, Visitors
 PATH = "/studio/mcp"
 _WAIT, _LONGEST = 45.0, 300.0  # seconds; most agents give up on a tool after a minute
 _BODY = MOST + 2**20
+_FORMS = {"title", "advanced", "local", "models", "suggested", "words", "unit"}
 _OWN = ("files", "wait")  # names that tools add to an engine's parameters
 _FILES = {
     "type": "array", "minItems": 1, "items": {"type": "string"}, "title": "Files",
@@ -87,7 +88,8 @@ class Tools:
         await self._manager.handle_request(scope, receive, send)
 
     async def _list(self, context: Any, params: Any) -> ListToolsResult:
-        return ListToolsResult(tools=await run_in_threadpool(_tools))
+        shared = self._studio.settings.shared
+        return ListToolsResult(tools=await run_in_threadpool(_tools, shared=shared))
 
     async def _call(self, context: Any, params: Any) -> CallToolResult:
         try:
@@ -155,9 +157,9 @@ def tool_name(engine_id: str) -> str:
     return engine_id.replace(".", "_")
 
 
-def _tools() -> list[Tool]:
+def _tools(*, shared: bool) -> list[Tool]:
     result, status = TypeAdapter(JobResult).json_schema(), TypeAdapter(JobStatus).json_schema()
-    tools = [_tool(engine_id, result) for engine_id in registry.engine_ids()]
+    tools = [_tool(engine_id, result, shared=shared) for engine_id in registry.engine_ids()]
     return [
         *tools,
         Tool(name="job_status", description="Where a job of yours stands", input_schema=_JOB,
@@ -170,12 +172,16 @@ def _tools() -> list[Tool]:
     ]  # fmt: skip
 
 
-def _tool(engine_id: str, result: dict[str, Any]) -> Tool:
+def _tool(engine_id: str, result: dict[str, Any], *, shared: bool) -> Tool:
     engine = describe(engine_id)
     schema = registry.engine_class(engine_id).Params.model_json_schema()
     properties = {
         "files": _FILES,
-        **schema["properties"],
+        **{
+            name: _plain(one)
+            for name, one in schema["properties"].items()
+            if not (shared and one.get("local"))  # only the person at the machine may set these
+        },
         "wait": {"type": "number", "minimum": 0, "maximum": _LONGEST, "default": _WAIT,
                  "description": "Seconds to wait for the job before its state is answered"},
     }  # fmt: skip
@@ -192,6 +198,14 @@ def _tool(engine_id: str, result: dict[str, Any]) -> Tool:
         output_schema=result,
         annotations=ToolAnnotations(destructive_hint=False, open_world_hint=False),
     )  # fmt: skip
+
+
+def _plain(schema: dict[str, Any]) -> dict[str, Any]:
+    """A parameter's schema without what is for forms; agents read every word of it."""
+    kept = {key: value for key, value in schema.items() if key not in _FORMS}
+    if schema.get("unit"):
+        kept["description"] = f"{kept['description']} ({schema['unit']})"
+    return kept
 
 
 def _text(value: Mapping[str, Any]) -> TextContent:
