@@ -14,7 +14,7 @@ from studio.markup import figures, file_url
 from studio.scene import engine_or_none, item_name, tab_of
 
 _MEASURED = 3
-_LEFT_OUT = ("peak_mb", "seed")
+_LEFT_OUT = ("peak_mb", "seed", "width", "height", "time")
 _FIRST = ("K", "sigma", "perplexity", "bits_per_weight", "size_mb", "gain")  # said before others
 
 
@@ -46,14 +46,18 @@ class Card:
 
 def card(job: JobView) -> Card:
     """A job in a few words."""
+    shown = face(job)
     return Card(
         id=job.id,
         title=item_name(job),
         engine=job.title,
         state=job.state,
         created=job.created,
-        face=face(job),
-        measured="  ·  ".join(f"{name} {value}" for name, value in measured(job)[:_MEASURED]),
+        face=shown,
+        # Large numbers say it already.
+        measured=""
+        if shown.kind == "numbers"
+        else "  ·  ".join(f"{name} {value}" for name, value in measured(job)[:_MEASURED]),
         files=len(job.outputs),
         bytes=sum(file.bytes for file in job.outputs),
         error=job.error or "",
