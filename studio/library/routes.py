@@ -35,6 +35,7 @@ from studio.library.service import MOST, Library
 from studio.library.unpack import import_session
 from studio.library.wanted import PAGE, Wanted
 from studio.markup import filesize, plural, render
+from studio.uploads import room
 from studio.workspace import remove, safe_name, tree_bytes
 
 if TYPE_CHECKING:
@@ -247,14 +248,15 @@ class LibraryRoutes:
         name = safe_name(request.query_params.get("name", "session.zip"))
         folder = settings.temporary / f"session-{secrets.token_hex(8)}"
         try:
+            space = await run_in_threadpool(room, self._studio, owner)
             folder.mkdir(parents=True)
-            most = settings.max_upload_mb << 20 if settings.shared else None
+            most = min(settings.max_upload_mb << 20, space) if settings.shared else None
             with (folder / name).open("wb") as file:
                 async for piece in request.stream():
                     file.write(piece)
                     if most is not None and file.tell() > most:
                         raise UserError(
-                            f"{name} is larger than {settings.max_upload_mb} MB, which is the most "
+                            f"{name} is larger than {most >> 20} MB, which is the most "
                             "that can be sent here"
                         )
             made = await run_in_threadpool(import_session, self._studio, owner, folder / name)
