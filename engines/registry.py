@@ -38,6 +38,7 @@ _ASIDE: dict[str, str] = {  # what a tab asks beside its results: in no list, in
     "superres.preview": "engines.superres.preview:PreviewEngine",
     "raw.preview": "engines.raw.noiser.preview:LivePreviewEngine",
     "raw.train": "engines.raw.noiser.training:TrainEngine",
+    "models.train": "engines.trainer:RecipeEngine",
 }
 _added: dict[str, str] = {}
 

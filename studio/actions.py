@@ -58,6 +58,10 @@ class Actions:
         }
         self._by_name |= SettingsActions(studio, inbox).by_name
 
+    def add(self, by_name: Mapping[str, Callable[[Mapping[str, str], Scene], Effect]]) -> None:
+        """Take up the actions of a page of its own."""
+        self._by_name |= by_name
+
     def do(self, data: Mapping[str, str], scene: Scene) -> Effect:
         """Perform the action that `data["do"]` names.
 

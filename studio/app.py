@@ -25,6 +25,7 @@ from studio.http import StudioRoutes
 from studio.jobs.service import Studio
 from studio.jobs.visited import Visited
 from studio.library.service import Sweeper
+from studio.model_routes import ModelRoutes
 from studio.page import Page
 from studio.passwords import Passwords
 from studio.retention import Retention
@@ -77,6 +78,7 @@ def launch_options(studio: Studio) -> dict[str, Any]:
     visitors, passwords = Visitors(settings), Passwords(settings.auth)
     routes = [Uploads(studio, visitors).route()]
     routes += StudioRoutes(studio, visitors, secrets.token_hex(8)).routes()
+    routes += ModelRoutes(studio, visitors).routes()
     lifespan = None
     if settings.mcp:
         from studio.api.tools import Tools  # its library takes a second to import

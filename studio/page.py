@@ -21,15 +21,17 @@ from engines.base import UserError
 from engines.raw.noise.profile import PROFILES, PROFILES_OR_NONE
 from studio.actions import Actions, Effect
 from studio.cameras import camera_choices
+from studio.checks import Checks
 from studio.forms import ModelChoices, free_choices, model_choices
 from studio.inbox import Inbox
 from studio.jobs.service import Studio
 from studio.limits import told
 from studio.markup import sentence
+from studio.model_actions import ModelActions
 from studio.panels import library, models
 from studio.panels.header import HeaderPanel
 from studio.panels.library import LibraryPanel, SessionsPanel
-from studio.panels.models import ModelsPanel
+from studio.panels.models import ModelsPanel, ModelToolsPanel
 from studio.panels.notice import NoticePanel
 from studio.panels.queue import QueuePanel
 from studio.scene import Notice, Panel, Scene, View, digest, tab_of
@@ -73,6 +75,8 @@ class Page:
         self.inbox = Inbox(studio.settings.uploads)
         examples = {tab.id: tab.example for tab in self.tabs if tab.example is not None}
         self.actions = Actions(studio, self.inbox, examples)
+        self.checks = Checks(studio.settings)
+        self.actions.add(ModelActions(studio, self.checks).by_name)
         self._build()
         self._wire()
 
@@ -97,14 +101,14 @@ class Page:
                 past = [SessionsPanel(), LibraryPanel()]
             self.tab_items.append(item)
             with gr.Tab("Models", id=models.TAB) as item:
-                self.weights = ModelsPanel(self.studio)
+                weights = [ModelsPanel(self.studio, self.checks), ModelToolsPanel(self.studio)]
             self.tab_items.append(item)
         rules = told(self.studio.settings)
         if rules:
             gr.HTML(f'<p class="ns-note">{escape(rules)}</p>', elem_id="ns-told")
         queue, notice = QueuePanel(), NoticePanel()
         self.timer = gr.Timer(_ACTIVE)
-        self.panels: list[Panel] = [queue, notice, *past, self.weights, *self.recipes.panels]
+        self.panels: list[Panel] = [queue, notice, *past, *weights, *self.recipes.panels]
         for tab in self.tabs:
             # A result first: what stands beside it is to know of one that has just been opened.
             self.panels += [tab.files, tab.presets, tab.result, *tab.beside]
@@ -139,9 +143,7 @@ class Page:
         state = [self.memory, self.view]
         opened = self.blocks.load(self._open, [*state, self.drafts], self._outputs, **_DIRECT)
         self.timer.tick(self._look, state, self._watched, trigger_mode="once", **_DIRECT)
-        for item, tab in zip(
-            self.tab_items, self._tab_ids, strict=True
-        ):
+        for item, tab in zip(self.tab_items, self._tab_ids, strict=True):
             item.select(_for(self._select, tab), state, self._watched, **_DIRECT)
         of_forms = [tab.presets for tab in self.tabs]
         for panel in self.panels:
@@ -163,10 +165,6 @@ class Page:
         self.recipes.path.submit(
             _for(self._add_path, self.recipes), [*state, self.recipes.path],
             [*self._watched, self.recipes.path], **_DIRECT,
-        )  # fmt: skip
-        self.weights.drop.upload(
-            self._add_models, [*state, self.drafts, self.weights.drop],
-            [*self._outputs, self.weights.drop], **_DIRECT,
         )  # fmt: skip
         for tab in self.tabs:
             self._wire_tab(tab, state)
@@ -285,18 +283,6 @@ class Page:
                     tab.result.open_latest(scene)
             return self._answer(scene, effect, kept, fill={effect.engine})
         return self._answer(scene, Effect(), {}, fill=())
-
-    def _add_models(
-        self, memory: Any, view: View, drafts: Any, paths: Any, request: gr.Request
-    ) -> list[Any]:
-        scene = self._scene(memory, view, request)
-        with _told(view):
-            added = self.weights.add([Path(path) for path in paths or []])
-            names = ", ".join(model.title for model in added)
-            view.notice = Notice(f"{names} can now be chosen as weights", wrong=False)
-        view.seen.pop(self.weights.name, None)
-        drafted = drafts if isinstance(drafts, dict) else {}
-        return [*self._answer(scene, Effect(models=True), drafted, fill=()), None]
 
     def _add_uploads(
         self, tab: MethodTab, request: gr.Request, memory: Any, view: View, paths: Any

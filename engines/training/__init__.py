@@ -5,10 +5,15 @@ Every bundled weight is made by `train RECIPE`. `recipes` lists them, `run_recip
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import cast
+
+from filelock import FileLock, Timeout
+from torch import Tensor
 
 from engines.base import UserError
 from engines.training.loop import Recipe, Report, train
@@ -51,21 +56,45 @@ def run_recipe(
     data: Path | None = None,
     folder: Path,
     say: Callable[[str], None] = lambda text: None,
+    watch: Callable[[int, Tensor], bool] = lambda step, loss: False,
+    every: float | None = None,
 ) -> Report:
     """Train; see `engines.training.loop.train`.
 
+    `every` are the seconds between two validations, where they are not the recipe's own.
+
     Raises:
-        UserError: there is no such recipe, or its data cannot be had.
+        UserError: there is no such recipe, it is being trained already, or its data cannot be had.
     """
-    return train(
-        _recipe(name),
-        budget_minutes=budget_minutes,
-        resume=resume,
-        device=device,
-        data=data,
-        folder=folder,
-        say=say,
-    )
+    recipe = _recipe(name)
+    if every is not None:
+        recipe.config = replace(recipe.config, validate_every=every)
+    with _alone(folder / name):
+        return train(
+            recipe,
+            budget_minutes=budget_minutes,
+            resume=resume,
+            device=device,
+            data=data,
+            folder=folder,
+            say=say,
+            watch=watch,
+        )
+
+
+@contextmanager
+def _alone(run: Path) -> Generator[None]:
+    """Two trainings of one run would take each other's state."""
+    run.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(run / "training.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(f"{run.name} is being trained already; wait, or stop that") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _recipe(name: str) -> Recipe:

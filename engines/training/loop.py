@@ -159,6 +159,7 @@ def train(
     device: str = "cpu",
     data: Path | None = None,
     say: Callable[[str], None] = lambda text: None,
+    watch: Callable[[int, Tensor], bool] = lambda step, loss: False,
 ) -> Report:
     """Train, validating and saving on the way; the last thing done is an export.
 
@@ -171,6 +172,7 @@ def train(
         device: torch device string.
         data: the user's own files instead of the named packages.
         say: gets one line at every validation.
+        watch: gets every step's number and loss; True ends the run as its budget would.
 
     Raises:
         UserError: the data cannot be had, or there is nothing to resume.
@@ -204,6 +206,8 @@ def train(
         _follow(state.average, state.network, min(config.average, state.step / (state.step + 10)))
         total += loss.detach()
         counted += 1
+        if watch(state.step, loss.detach()):
+            break
         if time.monotonic() - validated > config.validate_every:
             state.seconds = before + time.monotonic() - begun
             _checkpoint(recipe, run, state, float(total) / counted, say)

@@ -63,6 +63,13 @@ class ModelCache:
         if last is not None and last is not engine:
             getattr(last, "forget", lambda: None)()
 
+    def held(self) -> tuple[tuple[str, int, str], ...]:
+        """Id, bytes and device of what is loaded."""
+        return tuple(
+            (model.file.id, model.file.bytes, device)
+            for (_, device), model in self._loaded.items()
+        )
+
     def _bytes(self) -> int:
         return sum(model.file.bytes for model in self._loaded.values())
 
@@ -164,7 +171,10 @@ def perform(
     measured = outcome.measurements
     if outcome.state == "done" and peak is not None:
         measured = (*measured, ("peak_mb", peak, "MB"))
-    return replace(outcome, seconds=time.monotonic() - begun, peak_mb=peak, measurements=measured)
+    return replace(
+        outcome, seconds=time.monotonic() - begun, peak_mb=peak, measurements=measured,
+        held=cache.held(), worker=os.getpid(),
+    )  # fmt: skip
 
 
 def _run(

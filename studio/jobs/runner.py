@@ -20,6 +20,7 @@ from studio.config import Settings
 from studio.jobs.delivery import Delivery
 from studio.jobs.executor import Executor
 from studio.jobs.keeper import Keeper
+from studio.jobs.memory import WorkerMemory
 from studio.jobs.recovery import recover
 from studio.jobs.store import Store
 from studio.jobs.store_base import CannotWrite
@@ -57,6 +58,7 @@ class Runner:
         self._asked = False
         self._said = ""
         self._cancelled: set[str] = set()
+        self.memory = WorkerMemory()
         self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
 
     @property
@@ -144,6 +146,7 @@ class Runner:
             outcome = self._executor.run(
                 self._task(job, delivery.workspace), self._reporter(job.id), self._asker(job.id)
             )
+            self.memory.note(outcome)
             if outcome.state == "done":
                 files = delivery.deliver(
                     outcome.files,

@@ -98,3 +98,5 @@ class Outcome:
     notes: tuple[str, ...] = ()
     models: Mapping[str, str] = field(default_factory=dict[str, str])
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
+    held: tuple[tuple[str, int, str], ...] = ()  # id, bytes, device of the weights that stay loaded
+    worker: int = 0  # process id of who did it

@@ -1,69 +1,104 @@
-"""Which weights there are and what they are: bundled, the authors' own, or yours."""
+"""Which weights there are and what they are: bundled, the authors' own, or yours.
+
+Below the list the browser sends files of weights and watches a training (assets/js/models.js); both
+are for the person at this machine alone.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
-import gradio as gr
-
-from engines.base import UserError
-from engines.ncnn_pair import together
 from engines.weights import ModelFile
 from studio import language
-from studio.checkpoints import add_checkpoint
+from studio.catalogue import Catalogues, Network
+from studio.checks import Checks
 from studio.jobs.service import Studio
 from studio.markup import render
 from studio.scene import Scene, html_panel
-from studio.workspace import remove_tree
 
 TAB = "models"
+_SHOWN = "models-shown"  # in `View.seen`: what the list was made of
+
+
+@dataclass(frozen=True)
+class _Group:
+    title: str
+    about: str
+    models: Sequence[ModelFile]
+
+
+_GROUPS = (
+    ("bundled", "Bundled", "Trained by the recipes of this project; work offline."),
+    ("official", "Official", "The authors' own files, added by you; used where you choose them."),
+    ("yours", "Yours", "Trained or added by you."),
+)  # fmt: skip
 
 
 class ModelsPanel:
-    """A plain list, and where nobody else reaches the studio a place to drop a checkpoint."""
+    """The list, what is loaded now, and where official files are to be had."""
 
     name = "models"
 
-    def __init__(self, studio: Studio) -> None:
+    def __init__(self, studio: Studio, checks: Checks) -> None:
         """Make the components; call inside a Blocks context."""
         self._studio = studio
+        self._checks = checks
+        self._catalogues = Catalogues(studio.settings)
         self.component = html_panel("ns-models")
-        with gr.Column(visible=not studio.settings.shared, elem_classes="ns-add-model"):
-            self.drop = gr.File(
-                file_count="multiple",
-                label="Add a checkpoint",
-                show_label=False,
-                height=96,
-                elem_id="drop-models",
-                elem_classes="ns-drop",
-            )
 
     def html(self, scene: Scene) -> str | None:
-        """The list, made once each time the tab is opened: it takes the files' hashes."""
+        """The list, made anew only where it may have changed: it takes the files' hashes."""
         if scene.view.tab != TAB:
             scene.view.seen.pop(self.name, None)
             return None
-        if self.name in scene.view.seen:
+        known, held = self._catalogues.now(), self._studio.held
+        scene.awaited |= not known.known or self._checks.running
+        megabytes = held.bytes // 2**20 if held is not None else 0
+        mark = f"{self._checks.version} {known.known} {held and held.models} {megabytes // 16}"
+        if self.name in scene.view.seen and scene.view.seen.get(_SHOWN) == mark:
             return None
+        scene.view.seen[_SHOWN] = mark
+        models = self._studio.models.list()
+        own = not self._studio.settings.shared
         return render(
             "models.html",
-            models=self._studio.models.list(),
+            groups=[
+                _Group(title, about, [one for one in models if one.state == state])
+                for state, title, about in _GROUPS
+            ],
             language=language.known(self._studio.settings),
-            own=not self._studio.settings.shared,
+            missing=_missing(models, known.networks),
+            own=own,
+            held=held if own else None,
+            loaded={name: device for name, _, device in held.models} if held and own else {},
+            checking=self._checks.running,
+            problem=self._checks.problem,
+            checks=self._checks.found if own else {},
         )
 
-    def add(self, uploads: list[Path]) -> list[ModelFile]:
-        """Keep uploaded checkpoints as weights; the uploads are deleted.
 
-        Raises:
-            UserError: others reach this studio, or a file is none that a network here can hold.
-        """
-        try:
-            if self._studio.settings.shared:
-                raise UserError(
-                    "Weights cannot be added here; run Noise Studio on your own machine"
-                )
-            return [add_checkpoint(self._studio.settings, path) for path in together(uploads)]
-        finally:
-            for path in uploads:
-                remove_tree(path.parent)
+def _missing(models: Sequence[ModelFile], networks: Sequence[Network]) -> list[Network]:
+    """Networks whose official file is not here."""
+    here = {one.network for one in models if one.state == "official"}
+    return [one for one in networks if one.id not in here and one.source]
+
+
+class ModelToolsPanel:
+    """Adding files, and training."""
+
+    name = "model-tools"
+
+    def __init__(self, studio: Studio) -> None:
+        """Make the component; call inside a Blocks context."""
+        self._shared = studio.settings.shared
+        self._catalogues = Catalogues(studio.settings)
+        self.component = html_panel("ns-model-tools")
+
+    def html(self, scene: Scene) -> str | None:
+        """The same at all times: what is under way in it must not be taken away."""
+        if scene.view.tab != TAB or self._shared:
+            return None
+        known = self._catalogues.now()
+        scene.awaited |= not known.known
+        return render("model-tools.html", recipes=[asdict(one) for one in known.recipes])

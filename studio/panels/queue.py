@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from studio.jobs.views import JobView, QueueView
 from studio.markup import duration, plural, render
+from studio.recipes.runs import described, share
 from studio.scene import Scene, html_panel, item_name
 
 
@@ -39,23 +40,32 @@ class QueuePanel:
             "dock.html",
             running=[self._line(scene, job) for job in queue.running],
             waiting=queue.waiting,
-            note=_note(queue),
+            note=_note(queue) + self._behind(scene),
         )
+
+    @staticmethod
+    def _behind(scene: Scene) -> str:
+        """What the jobs wait for where none runs: a training stands in no list."""
+        if scene.queue.running or not scene.queue.waiting:
+            return ""
+        going = [job for job in scene.studio.store.aside(scene.owner) if job.state == "running"]
+        return f", after {going[0].title.lower()}" if going else ""
 
     @staticmethod
     def _line(scene: Scene, job: JobView) -> _Line:
         ids = [one.id for one in scene.batch(job.batch)]
         place = f"{ids.index(job.id) + 1} of {len(ids)}" if len(ids) > 1 else ""
+        left = None if job.recipe else job.seconds_left  # of a step alone it would mislead
         spent = (datetime.now(UTC) - job.started).total_seconds() if job.started else 0.0
         return _Line(
             id=job.id,
             title=item_name(job),
-            text=job.text or "Starting",
-            done=job.done,
-            total=job.total,
-            percent=int(100 * job.done / job.total) if job.total else 0,
+            text=f"{described(job.recipe)}: {job.text}" if job.recipe else job.text or "Starting",
+            done=share(job) if job.recipe else job.done,
+            total=1.0 if job.recipe else job.total,
+            percent=int(100 * share(job)) if job.total else 0,
             place=place,
-            left=duration(round(job.seconds_left)) if job.seconds_left is not None else "",
+            left=duration(round(left)) if left is not None else "",
             spent=duration(round(spent)),
         )
 

@@ -16,6 +16,7 @@ import torch
 from playwright.sync_api import expect
 
 from engines.raw.yond.arch import GuidedResUnet
+from engines.weights import sha256_of
 from tests.browser.served import Served
 from tests.browser.visitor import NEEDS_CHROMIUM, Come, Visitor
 
@@ -296,9 +297,14 @@ def test_weights_are_added_by_dropping_them_and_can_be_chosen(come: Come, tmp_pa
     page = visitor.page
     visitor.open("models")
     told = page.locator(".ns-told")
-    page.set_input_files("#drop-models input[type=file]", junk)
-    expect(told).to_contain_text("junk.pth is not a checkpoint that can be read safely")
-    page.set_input_files("#drop-models input[type=file]", tmp_path / "my own.pth")
+    adding, file = page.locator("ns-weights .now"), page.locator("ns-weights input[type=file]")
+    file.set_input_files(junk)
+    expect(adding).to_have_text(re.compile("^junk.pth is not a checkpoint that can be read safely"))
+    page.locator("ns-weights .hash").fill("0" * 64)
+    file.set_input_files(tmp_path / "my own.pth")
+    expect(adding).to_have_text(re.compile("^my own.pth is not what was expected: its sha256 is "))
+    page.locator("ns-weights .hash").fill(sha256_of(tmp_path / "my own.pth"))
+    file.set_input_files(tmp_path / "my own.pth")
     expect(told).to_contain_text("(my own) can now be chosen as weights")
     expect(page.locator(".ns-entry")).to_contain_text(["bundled", "my-own"])
     visitor.assert_readable()
@@ -382,6 +388,6 @@ def _two_visitors(one: Visitor, two: Visitor, notes: list[Path]) -> None:
     )
     expect(two.page.locator(".ns-told")).to_contain_text("does not exist")
     two.tab("models")
-    expect(two.page.locator("#drop-models")).to_be_hidden()
+    expect(two.page.locator("ns-weights")).to_have_count(0)
     one.page.reload()
     expect(link).to_be_visible()

@@ -408,7 +408,7 @@ def _uploads(visitor: httpx.Client) -> str:
     return [
         one["api_name"]
         for one in dependencies
-        if one["targets"] and one["targets"][0][1] == "upload" and one["api_name"] != "_add_models"
+        if one["targets"] and one["targets"][0][1] == "upload"
     ][-1]
 
 

@@ -14,6 +14,8 @@ import torch
 
 from engines.base import UserError
 from engines.raw.yond.arch import GuidedResUnet
+from studio.catalogue import Catalogue, Catalogues, Network
+from studio.checks import Checks
 from studio.config import Settings
 from studio.jobs.service import Studio
 from studio.jobs.views import JobView
@@ -21,7 +23,7 @@ from studio.panels import library, models
 from studio.panels.files import FilesPanel
 from studio.panels.header import HeaderPanel
 from studio.panels.library import LibraryPanel
-from studio.panels.models import ModelsPanel
+from studio.panels.models import ModelsPanel, ModelToolsPanel
 from studio.panels.queue import QueuePanel
 from studio.panels.result import ResultPanel
 from studio.reader import Look
@@ -320,39 +322,35 @@ def test_the_library_is_drawn_once_and_the_header_says_when_there_is_more(
     assert 'data-library=""' in _html(header, scene_of(studio))
 
 
-def test_weights_are_listed_added_and_removable_but_not_in_a_shared_studio(
+def test_weights_are_listed_and_removable_but_not_in_a_shared_studio(
     studio: Studio, settings: Settings, tmp_path: Path
 ) -> None:
-    panel = ModelsPanel(studio)
+    checks = Checks(settings, lambda _: {"my-network": "the file was changed; add it again"})
+    panel = ModelsPanel(studio, checks)
     network = GuidedResUnet(4, 2, False)
     network.initialise(torch.Generator().manual_seed(7))
-    upload = tmp_path / "cache" / "my network.pth"
-    upload.parent.mkdir()
-    torch.save(network.state_dict(), upload)
-    [added] = panel.add([upload])
-    assert added.id == "my-network"
-    assert not upload.parent.exists()
+    torch.save(network.state_dict(), tmp_path / "my network.pth")
+    assert studio.models.add(tmp_path / "my network.pth").id == "my-network"
     scene = scene_of(studio, view=View(tab=models.TAB))
+    panel._catalogues = Catalogues(settings, Catalogue)
     html = _html(panel, scene)
     assert 'data-do="remove-model" data-key="my-network"' in html
     assert html.count("remove-model") == 1
+    assert "Nothing is loaded" in html
     scene.view.seen[panel.name] = "sent"
+    official = Network("raw.yond/x", "A <net>", "MIT", "at its hub", "")
+    panel._catalogues._found = Catalogue((official,), (), known=True)
+    html = _html(panel, scene)  # more is known now
+    assert "A &lt;net&gt;" in html
+    assert "at its hub" in html
     assert panel.html(scene) is None  # it takes hashes, so it is not made for every look
-
-    junk = texts(upload.parent.parent, "junk.pth")[0]
-    with pytest.raises(UserError, match="not a checkpoint that can be read safely"):
-        panel.add([_alone(junk)])
+    checks.start()
+    deadline = time.monotonic() + 60
+    while checks.running:
+        assert time.monotonic() < deadline
+    assert "the file was changed; add it again" in _html(panel, scene)
     studio.settings = replace(settings, space=True)
-    with pytest.raises(UserError, match="run Noise Studio on your own machine"):
-        panel.add([_alone(junk)])
-    theirs = _html(ModelsPanel(studio), scene_of(studio, "f" * 32, View(tab=models.TAB)))
-    assert "remove-model" not in theirs
-    assert "models add" not in theirs
-
-
-def _alone(path: Path) -> Path:
-    """A copy as Gradio leaves it: alone in a folder of its cache."""
-    folder = path.parent / f"cache-{len(list(path.parent.iterdir()))}"
-    folder.mkdir()
-    (folder / path.name).write_bytes(path.read_bytes())
-    return folder / path.name
+    theirs = _html(panel, scene_of(studio, "f" * 32, View(tab=models.TAB)))
+    for hidden in ("remove-model", "check-models", "the file was changed", "Nothing is loaded"):
+        assert hidden not in theirs
+    assert ModelToolsPanel(studio).html(scene_of(studio, view=View(tab=models.TAB))) is None
