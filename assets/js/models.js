@@ -6,7 +6,7 @@
     :host { display: block; font: 14px/1.5 var(--ns-font); color: var(--ns-text); }
     [hidden] { display: none !important; }
     section { margin-top: 16px; padding: 14px 16px; background: var(--ns-panel); border: 1px solid var(--ns-line); border-radius: var(--ns-radius); }
-    h3 { margin: 0 0 4px; font-size: 15px; font-weight: 600; }
+    h2 { margin: 0 0 4px; font-size: 15px; font-weight: 600; }
     p { margin: 0 0 10px; max-width: 76ch; font-size: 13px; color: var(--ns-muted); }
     label { display: flex; flex-direction: column; gap: 4px; min-width: 0; font-size: 13px; font-weight: 500; }
     label.tick { flex-direction: row; align-items: center; gap: 7px; font-weight: 400; min-height: 24px; }
@@ -62,7 +62,7 @@
   class Weights extends Tool {
     connectedCallback() {
       if (this.shadowRoot) return;
-      this.make(`<section aria-label="Add weights"><h3>Add weights</h3>
+      this.make(`<section aria-label="Add weights"><h2>Add weights</h2>
         <p>An official checkpoint or your own: safetensors, a .pth, .pt or .ckpt with tensors alone, or an ncnn pair (.param and .bin). Nothing in it is ever run.</p>
         <button type="button" class="zone">Drop a file here, or press to choose one</button>
         <input type="file" multiple hidden>
@@ -137,7 +137,7 @@
     static observedAttributes = ["recipes"];
     connectedCallback() {
       if (!this.shadowRoot) {
-        this.make(`<section aria-label="Train a network"><h3>Train a network</h3>
+        this.make(`<section aria-label="Train a network"><h2>Train a network</h2>
           <p>The recipes that made the bundled weights, for so many minutes, on this machine. Their data is fetched once from Debian packages, unless you name a folder of your own files. Other jobs wait meanwhile.</p>
           <form class="row">
             <label class="wide">Recipe<select class="recipe"></select></label>

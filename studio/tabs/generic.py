@@ -140,7 +140,6 @@ class MethodTab:
                         info="Read where it is; nothing is copied or changed",
                         submit_btn="Add",
                     )
-                self.presets = PresetsPanel(self.id, self.engines)
                 self.choice = (gr.Radio if len(self.engines) <= _IN_SIGHT else gr.Dropdown)(
                     choices=[(engine.title, engine.id) for engine in self.engines],
                     value=self.engines[0].id,
@@ -149,6 +148,7 @@ class MethodTab:
                     elem_id=f"method-{self.id}",
                 )
                 self.forms = [self._form(one, models, settings.shared) for one in self.engines]
+                self.presets = PresetsPanel(self.id, self.engines)
                 self.run = gr.Button(
                     "Run", variant="primary", size="lg", elem_id=f"run-{self.id}",
                     elem_classes="ns-run",
