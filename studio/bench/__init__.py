@@ -14,6 +14,7 @@ BENCHES: dict[str, str] = {
     "raw-noise": "studio.bench.raw_noise",
     "raw-quality": "studio.bench.raw_quality",
     "raw-speed": "studio.bench.raw_speed",
+    "raw-chart": "studio.bench.raw_chart",
     "raw-mosaics": "studio.bench.raw_mosaics",
     "raw-calibrate": "studio.bench.raw_calibrate",
     "raw-dark": "studio.bench.raw_dark",

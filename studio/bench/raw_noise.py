@@ -5,10 +5,17 @@ are and three stops under-exposed, with known noise at six ISO settings. Compare
 published coarse estimate (a threshold on the spread of the blurred image, local variances in
 windows of 29, plain least squares), our coarse one, and our refined one. Errors are relative to the
 truth; a noise line is judged where it matters, by its standard deviation at the scene's quartiles.
+
+Then real files, whose truth nobody knows: the left and the right half of a picture are of one
+sensor, so both must tell the same. `halves_%` is by how much the noise that they tell differs at
+the picture's quartiles. They are those of tests/data/raw; STUDIO_BENCH_RAW names another folder.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -17,13 +24,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engines.media.raw_file import RAW_SUFFIXES, read_raw
 from engines.raw.noise.estimate import estimate_self
 from engines.raw.yond.arch import GuidedResUnet
 from engines.raw.yond.denoise import denoise
 from engines.raw.yond.params import YondParams
+from engines.raw.yond.process import to_planes
 from kernels.bayer import pack
 from studio.bench.job import BenchJob
-from studio.bench.raw_scenes import CONDITIONS, CROP, SCALE, add_noise, clean_sheet
+from studio.bench.raw_scenes import (
+    CONDITIONS,
+    CROP,
+    PHOTOS,
+    SCALE,
+    add_noise,
+    clean_sheet,
+)
 
 TITLE = "Gain and read noise, blindly"
 _WINDOW, _INNER, _BINS = 29, 19, 1000
@@ -36,6 +52,43 @@ def run() -> list[dict[str, Any]]:
     job = BenchJob()
     network = job.load("yond-snrnet-small").network
     assert isinstance(network, GuidedResUnet)
+    return [*_known(network, job), *_real(network, job)]
+
+
+def _real(network: GuidedResUnet, job: BenchJob) -> Iterator[dict[str, Any]]:
+    folder = Path(os.environ.get("STUDIO_BENCH_RAW", PHOTOS.parent / "raw"))
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in RAW_SUFFIXES:
+            continue
+        raw = read_raw(path)
+        planes, black, span = to_planes(raw)
+        scale = float(span.mean())
+        clip = (raw.facts.clip - float(black.mean())) / scale
+        middle = planes.shape[2] // 2
+        parts = (planes, planes[:, :, :middle].clone(), planes[:, :, middle:].clone())
+        levels = np.quantile(planes[:, ::4, ::4].numpy().clip(0.0), (0.25, 0.5, 0.75)) * scale
+        for method, find in (
+            ("ours, coarse", lambda part: estimate_self(part, scale, clip)),  # noqa: B023
+            (
+                "ours, refined",
+                lambda part: denoise(part, scale, network, YondParams(), job, clip).last,  # noqa: B023
+            ),
+        ):
+            whole, left, right = (find(part) for part in parts)
+            ratio = np.sqrt(left.variance(levels) / right.variance(levels))
+            yield {
+                "condition": path.name,
+                "method": method,
+                "K": round(whole.K, 3),
+                "sigma": round(whole.sigma, 2),
+                "confidence": round(whole.confidence, 2),
+                "K_left": round(left.K, 3),
+                "K_right": round(right.K, 3),
+                "halves_%": round(100.0 * float(np.abs(ratio - 1.0).max()), 1),
+            }
+
+
+def _known(network: GuidedResUnet, job: BenchJob) -> list[dict[str, Any]]:
     sheet = clean_sheet()
     parts = (sheet, sheet[:CROP], sheet[CROP:])
     scenes = [part * np.float32(2.0**-stops) for part in parts for stops in (0, 3)]
