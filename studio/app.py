@@ -54,7 +54,7 @@ _WORDS = {  # Gradio's own words on its drop zone
 
 def build_app(studio: Studio) -> gr.Blocks:
     """The page of a studio: one tab for each kind of engine in the registry."""
-    os.environ["GRADIO_TEMP_DIR"] = str(studio.settings.temporary)
+    os.environ["GRADIO_TEMP_DIR"] = str(studio.settings.temporary.resolve())
     with gr.Blocks(title="Noise Studio", fill_width=True, analytics_enabled=False) as blocks:
         Page(blocks, studio, Visitors(studio.settings), _tabs())
         add_endpoints(studio, Visitors(studio.settings))

@@ -30,10 +30,13 @@ _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
 _BODY = 4 * 2**20  # bytes of what is asked for; files are sent to an address of their own
 _UPLOAD = "/gradio_api/upload"
+_LONG = {  # what bounds by itself how much it takes
+    _UPLOAD, "/studio/session/import", "/studio/models/file", "/studio/mcp",
+}  # fmt: skip
 _ASKED = re.compile(  # what the page and the API ask of Gradio
     r"/gradio_api/(?:info/?|openapi\.json|config|upload|upload_progress|queue/(?:join|data|status)"
     r"|heartbeat/[^/]+|(?:run|api)/[^/]+/?|call/[^/]+(?:/[^/]+)?/?|startup-events|theme\.css"
-    r"|login_check/?|user/?|app_id/?|cancel|reset/?|component_server/?)"
+    r"|login_check/?|user/?|app_id/?|cancel|reset/?)"
 )
 _CLOSED = re.compile(r"/(?:file|proxy)[=/]|/(?:monitoring|svelte|dev)(?:/|$)")
 # Gradio evaluates its templates, hence unsafe-eval; no host but our own may be asked for anything.
@@ -86,8 +89,8 @@ class VisitorMiddleware:
             token = self._identify(scope, headers)
             self._log_in(scope, headers)
             begun = self._begin(scope) if _is_login(scope) else None
-            if scope["method"] == "POST" and scope["path"].startswith("/gradio_api/"):
-                receive = await self._checked(scope, receive)
+            if scope["method"] in _CHANGING and scope["path"] not in _LONG:
+                receive = await self._read(scope, receive)
         except _Refused as refused:
             await refused.answer(scope, receive, send)
             return
@@ -162,10 +165,11 @@ class VisitorMiddleware:
             )
         return self._attempts.begin(_address(scope))
 
-    async def _checked(self, scope: Scope, receive: Receive) -> Receive:
-        """Read what an event is asked with, and see that every file in it is the visitor's own."""
-        if scope["path"] == _UPLOAD:
-            return receive
+    async def _read(self, scope: Scope, receive: Receive) -> Receive:
+        """Read what is asked for, and see that every file in it is the visitor's own.
+
+        It is read whole, as Gradio would do as well, but only so much of it.
+        """
         body = bytearray()
         more = True
         while more:
@@ -176,7 +180,7 @@ class VisitorMiddleware:
             more = message.get("more_body", False)
             if len(body) > _BODY:
                 raise _Refused(413, "This request is too long; send files as uploads")
-        files = _files_in(bytes(body))
+        files = _files_in(bytes(body)) if scope["path"].startswith("/gradio_api/") else []
         if files:
             self._check_files(scope, files)
         sent = False
