@@ -22,6 +22,7 @@ from tqdm import tqdm
 from engines.base import UserError, takes_together
 from studio import language
 from studio.commands import output, settings
+from studio.commands.batch import done_before, natural, write_summary
 from studio.commands.work import outcome, work_of
 from studio.config import VERSION
 from studio.folders import is_model, models_in
@@ -54,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
         bad = [item for item in items if item.path is None]
         items = [Item(", ".join(args.inputs), paths[0]), *bad]
     views: dict[Path, list[JobView]] = {}
+    before = done_before(work, paths, args.out) if args.skip_done and not together else {}
+    paths = [path for path in paths if path not in before]
     count = work.steps * (1 if together else len(paths))
     with _Interrupt() as interrupt, _Shown(args, items, count) as shown:
         try:
@@ -73,7 +76,13 @@ def run(args: argparse.Namespace) -> int:
                 views = {path: chain for chain, path in zip(found, paths, strict=not together)}
         finally:
             studio.stop()
+    views |= before
+    if before:
+        output.say(f"{len(before)} of {len(items)} were done before and are left as they are")
     entries = [_entry(item, views, args.out) for item in items]
+    if args.summary:
+        files = [(item.name, _jobs(item, views), item.error) for item in items]
+        output.say(f"Summary: {write_summary(args.out, work.label, files, before)}")
     if args.json:
         output.document(args, {"engine": args.engine, "version": VERSION, "jobs": entries})
     if interrupt.asked:
@@ -116,13 +125,13 @@ def _expanded(
             files, wrong = list(models_in(path)), no_model(given)
         else:
             found = path.rglob("*") if deep else path.iterdir()
-            files = sorted(file for file in found if file.suffix.lower() in suffixes)
-            files = [file for file in files if file.is_file()]
+            files = [file for file in found if file.suffix.lower() in suffixes]
+            files = sorted((file for file in files if file.is_file()), key=natural)
             wrong = f"No file in this folder can be read here: {given}"
         return [Item(str(file), file) for file in files] or [Item(given, error=wrong)]
     if path.exists():
         return [Item(given, path)]
-    matches = sorted(glob.glob(given, recursive=True))
+    matches = sorted(glob.glob(given, recursive=True), key=natural)
     if matches:
         return expand(matches, suffixes, models, deep=deep)
     for model in models or ():
@@ -149,7 +158,7 @@ def _wait(studio: Studio, ids: list[str], interrupt: _Interrupt, shown: _Shown) 
 
 def _entry(item: Item, views: dict[Path, list[JobView]], out: Path) -> dict[str, Any]:
     """One job of the document; of a recipe how it ended, and its steps."""
-    chain = views.get(item.path.absolute()) if item.path is not None else None
+    chain = _jobs(item, views)
     if chain is None:
         return {
             "input": item.name, "state": "failed", "error": item.error, "seconds": None,
@@ -165,6 +174,10 @@ def _entry(item: Item, views: dict[Path, list[JobView]], out: Path) -> dict[str,
             "steps": [{"engine": job.engine, **_facts(job, out)} for job in chain],
         }
     return entry
+
+
+def _jobs(item: Item, views: dict[Path, list[JobView]]) -> list[JobView] | None:
+    return views.get(item.path.absolute()) if item.path is not None else None
 
 
 def _facts(view: JobView, out: Path) -> dict[str, Any]:
