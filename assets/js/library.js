@@ -84,7 +84,7 @@
       method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
     });
     const found = await answer.json().catch(() => ({}));
-    if (!answer.ok) throw new Error(found.error || "The studio does not answer; reload the page");
+    if (!answer.ok || found.error) throw new Error(found.error || "The studio does not answer; reload the page");
     return found;
   };
 
@@ -420,7 +420,7 @@
       sent.upload.onload = () => toast(`Unpacking ${file.name}`);
       sent.onerror = () => toast("The studio does not answer; nothing was imported");
       sent.onload = () => {
-        if (sent.status !== 200) return toast(sent.response?.error || "It could not be imported");
+        if (sent.status !== 200 || sent.response?.error) return toast(sent.response?.error || "It could not be imported");
         toast(`${sent.response.name}: ${plural(sent.response.jobs, "job")} imported`);
         const go = document.querySelector("[data-session-go]");
         go.dataset.key = sent.response.session;

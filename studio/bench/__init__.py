@@ -10,7 +10,7 @@ from engines.base import UserError
 BENCHES: dict[str, str] = {
     "startup": "studio.bench.startup",
     "overhead": "studio.bench.overhead",
-    "history": "studio.bench.history",
+    "library": "studio.bench.library",
     "raw-noise": "studio.bench.raw_noise",
     "raw-quality": "studio.bench.raw_quality",
     "raw-speed": "studio.bench.raw_speed",

@@ -93,7 +93,7 @@ class LibraryRoutes:
             except NotFound:
                 return _missing()
             except UserError as error:
-                return JSONResponse({"error": str(error)}, status_code=422)
+                return _said(str(error))
             return JSONResponse(found, headers=_FRESH)
 
         return handle
@@ -261,10 +261,10 @@ class LibraryRoutes:
                         )
             made = await run_in_threadpool(import_session, self._studio, owner, folder / name)
         except UserError as error:
-            return JSONResponse({"error": str(error)}, status_code=422)
+            return _said(str(error))
         except OSError as error:
             sentence = f"{name} could not be kept ({error.strerror}); free some disk space"
-            return JSONResponse({"error": sentence}, status_code=422)
+            return _said(sentence)
         finally:
             await run_in_threadpool(remove, folder)
         return JSONResponse({"session": made.id, "name": made.name, "jobs": made.jobs})
@@ -303,6 +303,11 @@ async def _body(request: Request) -> Any:
         return json.loads(body or b"{}")
     except ValueError as error:
         raise UserError("This cannot be read; reload the page") from error
+
+
+def _said(sentence: str) -> Response:
+    # What a person mistyped is answered; a status of failure would be counted as one of the studio.
+    return JSONResponse({"error": sentence}, headers=_FRESH)
 
 
 def _missing() -> Response:

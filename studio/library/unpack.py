@@ -62,6 +62,7 @@ def import_session(studio: Studio, owner: str, archive: Path, name: str = "") ->
             members = {info.filename: info for info in packed.infolist()}
             manifest = _manifest(packed, members, named)
             _refuse_bombs(archive, members, studio.settings.home, named)
+            _refuse_too_much(studio, owner, sum(info.file_size for info in members.values()))
             return _restore(
                 studio, owner, manifest, name or manifest.name, _from_zip(packed, members, named)
             )
@@ -82,6 +83,9 @@ def duplicate_session(studio: Studio, owner: str, session_id: str, name: str = "
         UserError: the disk is full.
     """
     packed = pack(studio, owner, session_id)
+    _refuse_too_much(
+        studio, owner, sum(file.bytes for job in packed.manifest.jobs for file in job.files)
+    )
     uploads = studio.settings.uploads
 
     def keep(entry: FileEntry) -> Path | None:
@@ -245,6 +249,13 @@ def _refuse_bombs(
         raise UserError(
             f"{named} needs {total / 1e9:.1f} GB, which the disk does not have; free some"
         )
+
+
+def _refuse_too_much(studio: Studio, owner: str, total: int) -> None:
+    """A visitor keeps no more than visitors may, whichever way it comes."""
+    limits = studio.limits
+    if limits.applies(owner) and total > limits.room(owner, studio.storage(owner)):
+        limits.refuse_bytes()
 
 
 def _from_zip(packed: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], named: str) -> Fetch:

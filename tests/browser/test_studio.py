@@ -242,51 +242,6 @@ def test_an_engine_has_its_own_tab_made_of_its_parameters(
     visitor.assert_readable()
 
 
-def test_the_history_runs_again_gives_settings_back_and_forgets(
-    come: Come, notes: list[Path]
-) -> None:
-    visitor = come()
-    page = visitor.page
-    visitor.open("demo", session="<b>History</b>")
-    visitor.send("demo", notes)
-    page.get_by_label("Dot").check()
-    visitor.run("demo")
-    visitor.until_idle()
-    page.get_by_label("Mark").check()
-    visitor.tab("history")
-    entries = page.locator(".ns-entry")
-    expect(entries).to_have_count(3)
-    expect(entries.first).to_contain_text("three.txt")
-    expect(entries.first).to_contain_text("End: Dot")
-    visitor.assert_readable()
-
-    entries.first.get_by_role("button", name="Use these settings").click()
-    expect(page.locator(".ns-told")).to_contain_text("settings of three.txt")
-    expect(page.get_by_label("Dot")).to_be_checked()
-    visitor.tab("history")
-    entries.first.get_by_role("button", name="Run again").click()
-    expect(page.locator("#ns-result-demo")).to_be_visible()
-    visitor.until_idle()
-    visitor.tab("history")
-    expect(entries).to_have_count(4)
-
-    entries.last.get_by_role("button", name="Delete").click()
-    dialog = page.get_by_role("dialog")
-    expect(dialog.get_by_role("button", name="Back")).to_be_focused()
-    page.keyboard.press("Escape")
-    expect(dialog).to_have_count(0)
-    expect(entries).to_have_count(4)
-    entries.last.get_by_role("button", name="Delete").click()
-    dialog.get_by_role("button", name="Delete").click()
-    expect(entries).to_have_count(3)
-
-    visitor.assert_fits(390)
-    page.set_viewport_size({"width": 1440, "height": 900})
-    page.get_by_role("button", name="Delete session").click()
-    dialog.get_by_role("button", name="Delete session").click()
-    expect(page.locator(".ns-chips")).not_to_contain_text("<b>History</b>")
-
-
 def test_weights_are_added_by_dropping_them_and_can_be_chosen(come: Come, tmp_path: Path) -> None:
     network = GuidedResUnet(4, 2, False)
     network.initialise(torch.Generator().manual_seed(7))
@@ -375,11 +330,11 @@ def _two_visitors(one: Visitor, two: Visitor, notes: list[Path]) -> None:
     two.page.goto(f"{two.served.address}?tab=demo&job={job}")
     expect(two.page.locator("#ns-result-demo")).to_contain_text("The result appears here")
     assert "one.txt" not in two.page.content()
-    two.tab("history")
-    expect(two.page.locator(".ns-history")).to_contain_text("Nothing here yet")
+    two.tab("library")
+    expect(two.page.locator("ns-library")).to_contain_text("Nothing here yet")
     two.page.evaluate(
         """(kept) => {
-          const button = document.querySelector(".ns-history [data-do=new-session]");
+          const button = document.querySelector(".ns-session [data-do=new-session]");
           for (const name of Object.keys(button.dataset)) delete button.dataset[name];
           Object.assign(button.dataset, kept);
           button.click();

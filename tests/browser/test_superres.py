@@ -100,8 +100,7 @@ def test_a_region_follows_the_pointer_and_the_settings(come: Come, tmp_path: Pat
     expect(compare).to_have_attribute("strength", "0.4")
     expect(compare.locator(".after .top")).to_have_css("opacity", "0.4")
     assert _state(preview, "shown.after") == before
-    visitor.tab("history")
-    expect(page.locator(".ns-entry")).to_have_count(0)
+    expect(visitor.library("Region")).to_have_count(0)
     visitor.tab(TAB)
     visitor.assert_readable()
     page.locator("[data-theme-toggle]").click()

@@ -119,7 +119,7 @@ class Visitor:
 
     def open(self, tab: str = "raw", session: str = "") -> None:
         """Open the page at a tab, in a new session where one is named."""
-        self.page.goto(f"{self.served.address}?tab={'history' if session else tab}")
+        self.page.goto(f"{self.served.address}?tab={'library' if session else tab}")
         if session:
             self.page.locator("[data-do=new-session]").click()
             self.page.get_by_role("dialog").get_by_role("textbox").fill(session)
@@ -131,6 +131,15 @@ class Visitor:
     def tab(self, name: str) -> None:
         """Go to a tab."""
         self.page.locator(f"[role=tab][data-tab-id={name}]").click()
+
+    def library(self, session: str) -> Locator:
+        """Go to the library, narrowed to a session; its cards."""
+        self.tab("library")
+        field = self.page.get_by_role("combobox", name="In which session")
+        option = field.locator("option", has_text=session)
+        expect(option).to_have_count(1)
+        field.select_option(value=option.get_attribute("value"))
+        return self.page.locator("ns-library .card")
 
     def send(self, tab: str, files: Sequence[Path]) -> None:
         """Drop files on a tab's zone and wait until they are listed."""
