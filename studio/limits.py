@@ -5,6 +5,7 @@ A limit of 0 is none. All numbers are settings; see `studio.config` for their na
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections import OrderedDict, deque
@@ -132,7 +133,7 @@ class Limits:
         while times and now - times[0] > _HOUR:
             times.popleft()
         if len(times) + jobs > most:
-            minutes = int((_HOUR - (now - times[0])) / 60) + 1 if times else 60
+            minutes = math.ceil((_HOUR - (now - times[0])) / 60) if times else 60
             raise LimitReached(
                 f"At most {most} jobs an hour can be run here; go on in {minutes} minutes"
             )

@@ -33,6 +33,10 @@ def page(serve: Serve) -> Page:
     )
 
 
+def get(url: str, who: dict[str, str] | None = None) -> httpx.Response:
+    return httpx.get(url, headers=who or {}, verify=False, timeout=30)
+
+
 def call(page: Page, who: dict[str, str], endpoint: str, *data: Any) -> Any:
     """What an endpoint answers: its result, or (code, sentence), or (status, text)."""
     visitor = page.visitor(**who)
@@ -64,9 +68,9 @@ def test_a_program_gets_what_it_asked_for(page: Page) -> None:
     done = run(page, ANN)
     assert (done["seed"], done["params"]["times"], len(done["outputs"])) == (7, 2, 2)
     for file in done["outputs"]:
-        assert len(httpx.get(file["url"], headers=ANN).content) == file["bytes"]
-        assert httpx.get(file["url"], headers=BEN).status_code == 404
-        assert httpx.get(file["url"]).status_code == 404
+        assert len(get(file["url"], ANN).content) == file["bytes"]
+        assert get(file["url"], BEN).status_code == 404
+        assert get(file["url"]).status_code == 404
     assert call(page, ANN, "status", done["job"])["state"] == "done"
     assert call(page, ANN, "jobs", 5)[0]["job"] == done["job"]
     assert call(page, ANN, "cancel", done["job"])["state"] == "done"
@@ -241,7 +245,7 @@ def test_tools_share_queue_limits_and_owners(page: Page) -> None:
     file = f"data:text/plain;name=x.txt;base64,{content}"
 
     async def agent(who: dict[str, str], *calls: tuple[str, dict[str, Any]]) -> list[Any]:
-        http = httpx2.AsyncClient(headers=who, timeout=90)
+        http = httpx2.AsyncClient(headers=who, timeout=90, verify=False)
         target = streamable_http_client(f"{page.address}/studio/mcp", http_client=http)
         async with http, Client(target) as client:
             tools = {tool.name: tool for tool in (await client.list_tools()).tools}
@@ -258,7 +262,7 @@ def test_tools_share_queue_limits_and_owners(page: Page) -> None:
     ))  # fmt: skip
     job = first.structured_content["job"]
     assert first.structured_content["state"] == "done"
-    assert httpx.get(first.structured_content["outputs"][0]["url"], headers=ANN).is_success
+    assert get(first.structured_content["outputs"][0]["url"], ANN).is_success
     for told, code in ((path, "no_such_file"), (params, "invalid"), (many, "invalid")):
         assert told.is_error
         assert json.loads(told.content[0].text)["code"] == code
@@ -288,18 +292,17 @@ def test_a_handshake_by_hand(page: Page) -> None:
 def test_passwords_are_guessed_slowly_and_programs_may_send_theirs(serve: Serve) -> None:
     page = serve(auth=(("ann", "long secret"), ("ben", "another one")))
     ann, ben = httpx.BasicAuth("ann", "long secret"), httpx.BasicAuth("ben", "another one")
-    alive = f"{page.address}/config"
-    assert httpx.get(alive).status_code == 401
-    assert httpx.get(alive, auth=ann).status_code == 200
-    path = httpx.post(
-        f"{page.address}/gradio_api/upload", files={"files": ("a.txt", b"x")}, auth=ann
-    ).json()[0]
+    plain = page.visitor()
+    assert plain.get("/config").status_code == 401
+    assert plain.get("/config", auth=ann).status_code == 200
+    sent = plain.post("/gradio_api/upload", files={"files": ("a.txt", b"x")}, auth=ann)
+    path = sent.json()[0]
     assert own_folder(page.studio.settings.temporary, "user:ann") in Path(path).parents
     body = {"data": ["demo.big", [{"path": path}], {}, None]}
-    submit = f"{page.address}/gradio_api/call/submit"
-    assert httpx.post(submit, json=body, auth=ben).status_code == 403
-    assert httpx.post(submit, json=body, auth=ann).status_code == 200
-    assert httpx.post(submit, json=body, headers=ANN).status_code == 401  # a key is no password
+    submit = "/gradio_api/call/submit"
+    assert plain.post(submit, json=body, auth=ben).status_code == 403
+    assert plain.post(submit, json=body, auth=ann).status_code == 200
+    assert plain.post(submit, json=body, headers=ANN).status_code == 401  # a key is no password
     visitor = page.visitor()
     for attempt in range(5):
         wrong = {"username": "ann", "password": f"guess {attempt}"}
@@ -308,4 +311,4 @@ def test_passwords_are_guessed_slowly_and_programs_may_send_theirs(serve: Serve)
     refused = visitor.post("/login", data=right)
     assert refused.status_code == 429
     assert int(refused.headers["retry-after"]) > 20
-    assert httpx.get(alive, auth=ann).status_code == 429  # the same address
+    assert plain.get("/config", auth=ann).status_code == 429  # the same address
