@@ -30,6 +30,7 @@ from studio.jobs.store import NewJob, Store
 from studio.jobs.task import RESUMABLE, UNFINISHED_KEPT, scratch
 from studio.jobs.views import ArtifactView, BatchItem, JobView, NotFound, QueueView, SessionView
 from studio.jobs.visited import Visited
+from studio.library import FACES, IMPORTS
 from studio.limits import Limits
 from studio.models import Models
 from studio.presets import Presets
@@ -143,6 +144,7 @@ class Studio:
         self._forget_unpacked(owner, models)
         remove_tree(self.settings.outputs / session_id)
         remove_tree(self.settings.uploads / session_id)
+        remove_tree(self.settings.cache / FACES / session_id)
 
     def _runs(self, owner: str, session_id: str | None = None) -> bool:
         """Whether anything of an owner's (in a session) runs, questions included."""
@@ -268,6 +270,7 @@ class Studio:
         if view.state == "running":
             raise UserError("This job is running; cancel it first")
         remove_tree(self.settings.outputs / view.session_id / view.id)
+        remove_tree(self.settings.cache / FACES / view.session_id / view.id)
         if view.engine not in registry.aside_ids():  # the next question is to the same models
             self._forget_unpacked(owner, {file.sha256 for file in view.inputs})
         with uploads_lock(self.settings.uploads):
@@ -383,12 +386,13 @@ class Studio:
     def clean(self) -> int:
         """Remove what can be made again; returns the bytes freed.
 
-        That is logs, temporary files, unpacked archives, and work that was left unfinished and not
-        gone on with for a month.
+        That is logs, temporary files, thumbnails, unpacked archives, and work that was left
+        unfinished and not gone on with for a month.
         """
         cache = self.settings.cache
         freed = remove_old(cache / RESUMABLE, UNFINISHED_KEPT)
-        for folder in (self.settings.temporary, cache / "logs", cache / UNPACKED):
+        made = (cache / name for name in ("logs", UNPACKED, FACES, IMPORTS))
+        for folder in (self.settings.temporary, *made):
             if folder.is_dir():
                 freed += tree_bytes(folder)
                 remove_tree(folder)

@@ -172,8 +172,8 @@ class LibraryStore(StoreBase):
         with self._factory() as session:
             return [JobView.of(row) for row in session.scalars(query)]
 
-    def shown_artifact(self, owner: str, artifact_id: str) -> ArtifactView:
-        """A file of the owner's, of a job in the trash too, for a small picture of it.
+    def shown_artifact(self, owner: str, artifact_id: str) -> tuple[ArtifactView, str, str]:
+        """A file of the owner's, its session and its job, which may be in the trash.
 
         Raises:
             NotFound: it is not the owner's.
@@ -182,7 +182,7 @@ class LibraryStore(StoreBase):
             row = session.get(ArtifactRow, artifact_id)
             if row is None or row.owner != owner:
                 raise NotFound("That file does not exist")
-            return ArtifactView.of(row)
+            return ArtifactView.of(row), row.job.session_id, row.job.id
 
     # The trash
 

@@ -1,7 +1,7 @@
 """Small pictures of results: what an engine made as its thumbnail, else made here and kept.
 
-A picture is made small, a sound drawn as its waveform. Both are kept in the cache by the hash of
-the file, so that they are made once; nothing of them is lost when the cache is removed.
+A picture is made small, a sound drawn as its waveform, once: both are kept in the cache, in a
+folder of their job, with which they go. Nothing is lost when the cache is removed.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 
 from engines.base import UserError
 from studio.jobs.views import ArtifactView, NotFound
+from studio.library import FACES
 from studio.overview import Overviews
 
-FACES = "thumbnails"  # folder in the cache
 _SIDE = 320  # pixels
 _COLUMNS, _HEIGHT = 96, 64  # of a waveform
 _PIECE = 1 << 18  # frames
@@ -31,8 +31,8 @@ class Faces:
         self._overviews = Overviews()
         self._turn = threading.Semaphore(2)  # a page asks for sixty at once
 
-    def picture(self, file: ArtifactView) -> tuple[Path, str]:
-        """Path and media type of a file's small picture.
+    def picture(self, file: ArtifactView, session_id: str, job_id: str) -> tuple[Path, str]:
+        """Path and media type of the small picture of a file of that job.
 
         Raises:
             NotFound: the file is gone, or nothing can be drawn of it.
@@ -49,7 +49,7 @@ class Faces:
         suffix, media = (
             (".svg", "image/svg+xml") if file.kind == "audio" else (".jpg", "image/jpeg")
         )
-        kept = self._folder / file.sha256[:2] / f"{file.sha256}{suffix}"
+        kept = self._folder / session_id / job_id / f"{file.sha256}{suffix}"
         if not kept.is_file():
             with self._turn:
                 if not kept.is_file():

@@ -223,7 +223,7 @@ class LibraryRoutes:
 
     def _thumb(self, owner: str, request: Request) -> tuple[Path, str]:
         artifact = request.path_params["artifact"]
-        return self._faces.picture(self._studio.store.shown_artifact(owner, artifact))
+        return self._faces.picture(*self._studio.store.shown_artifact(owner, artifact))
 
     async def export(self, request: Request) -> Response:
         """A session as one zip."""

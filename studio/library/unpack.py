@@ -25,6 +25,7 @@ from engines.weights import sha256_of
 from studio.folders import content
 from studio.jobs.store_bundle import Placed
 from studio.jobs.views import SessionView
+from studio.library import IMPORTS
 from studio.library.bundle import FORMAT, FORMAT_VERSION, MANIFEST, FileEntry, SessionFile
 from studio.library.pack import pack
 from studio.workspace import (
@@ -39,7 +40,6 @@ from studio.workspace import (
 if TYPE_CHECKING:
     from studio.jobs.service import Studio
 
-IMPORTS = "imports"  # folder in the cache
 _LARGEST = 64 << 20  # bytes of session.json
 _MOST = 200_000  # members
 _SWELLS, _ANYHOW = 20, 256 << 20  # an archive may hold so many times its size, or so many bytes

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from studio.jobs.service import LOCAL, Studio
-from studio.library.faces import FACES
+from studio.library import FACES
 from studio.library.routes import LibraryRoutes
 from tests import engines_for_tests
 from tests.studio.scenes import finished, scene_of, texts
@@ -135,6 +135,8 @@ def test_a_sound_is_drawn_once_and_served_as_a_picture(
     assert client.get(f"/studio/thumb/{job.outputs[0].id}").text == "<svg/>"
     client.post("/studio/library/delete", json={"ids": [job.id]})
     assert client.get(f"/studio/thumb/{job.outputs[0].id}").status_code == 200  # seen in the trash
+    client.post("/studio/library/empty", json={})
+    assert not kept[0].exists()
 
 
 def test_nobody_reaches_what_is_anothers(
