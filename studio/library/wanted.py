@@ -15,7 +15,7 @@ from engines.base import UserError
 PAGE = 60
 Sort = Literal["newest", "oldest", "name", "largest", "slowest", "low", "high"]
 _BOUND = re.compile(
-    r"\s*(.*?\S)\s*(<=|>=|<|>|=)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*", re.I
+    r"\s*([^<>=]*[^<>=\s])\s*(<=|>=|<|>|=)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*", re.I
 )
 _SIGNS: dict[str, Callable[[Any, Any], Any]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "=": operator.eq,
