@@ -9,7 +9,8 @@ PyWavelets is installed) is told the truth and works on the stacks of planes of 
 PSNR is of the samples themselves, black 0 and white 1; of the demosaiced picture, against the clean
 mosaic demosaiced likewise. Last, four pictures of one scene.
 
-STUDIO_BENCH_ONLY="ISO 3200,ISO 25600" names the conditions.
+STUDIO_BENCH_ONLY="ISO 3200,ISO 25600" names the conditions, STUDIO_BENCH_KINDS=RGBE,CYGM the
+kinds.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from engines.raw.unprocess import decode_srgb
 from engines.raw.yond import order
 from engines.raw.yond.arch import GuidedResUnet
 from engines.raw.yond.denoise import denoise_picture
-from engines.raw.yond.layouts import Grid, Layout, Packed
+from engines.raw.yond.layouts import FourColours, Grid, Layout, Packed
 from engines.raw.yond.params import YondParams
 from engines.raw.yond.phases import Demosaiced, XTrans
 from studio.bench.job import BenchJob
@@ -51,6 +52,7 @@ TITLE = "raw.yond on every kind of sensor"
 _XTRANS = "GGRGGBGGBGGRBRGRBGGGBGGRGGRGGBRBGBRG"
 _QUAD = "RRGGRRGGGGBBGGBB"
 _DEFAULT = "ISO 3200,ISO 25600"
+_BURST = "four pictures"
 _SIZE = 504, 1272  # whole cells of every filter
 
 Way = Callable[[Tensor], Tensor]
@@ -82,12 +84,15 @@ def run() -> list[dict[str, Any]]:
     assert isinstance(network, GuidedResUnet)
     light = _sheet()
     wanted = os.environ.get("STUDIO_BENCH_ONLY", _DEFAULT).split(",")
+    kinds = [kind for kind in os.environ.get("STUDIO_BENCH_KINDS", "").split(",") if kind]
     rows: list[dict[str, Any]] = []
     for number, (name, gain, sigma) in enumerate(CONDITIONS):
         if name not in wanted:
             continue
         known = _Known(network, job, gain, sigma)
         for kind, clean, noisy, layout, others in _kinds(light, known, number):
+            if kinds and kind not in kinds:
+                continue
             at = {"condition": name, "kind": kind}
             rows.append(_row(at, "noisy", clean, noisy))
             if find_spec("pywt") is not None:
@@ -98,7 +103,8 @@ def run() -> list[dict[str, Any]]:
             found = {"K_found": round(done.last.K, 2), "sigma_found": round(done.last.sigma, 2)}
             rows.append(_row(at, "raw.yond, blind", clean, done.planes) | found)
             rows += [_row(at, f"tried: {way}", clean, made(noisy)) for way, made in others.items()]
-        rows += _burst(light, known, name, number)
+        if not kinds or _BURST in kinds:
+            rows += _burst(light, known, name, number)
     return rows
 
 
@@ -178,14 +184,19 @@ def _kinds(
 
     yield "monochrome", clean, drawn(clean), plain, {"mean of four offsets": shifted}
 
+    four = FourColours(plain)
+    direct: dict[str, Way] = {
+        "planes as they are": lambda values: known.picture(values, plain),
+        "each plane alone": plane_by_plane,
+    }
     emerald = 0.35 * light[:, :, 1] + 0.6 * light[:, :, 2]
     clean = _sampled(np.dstack([light, emerald]), "RGEB", "RGBE")
-    yield "RGBE", clean, drawn(clean), plain, {"each plane alone": plane_by_plane}
+    yield "RGBE", clean, drawn(clean), four, direct
     red, green, blue = (light[:, :, channel] for channel in range(3))
     mixed = np.dstack([0.6 * green + 0.5 * blue, 0.5 * red + 0.6 * green, green,
                        0.6 * red + 0.5 * blue])  # fmt: skip
     clean = _sampled(mixed, "CYGM", "CYGM")
-    yield "CYGM", clean, drawn(clean), plain, {"each plane alone": plane_by_plane}
+    yield "CYGM", clean, drawn(clean), four, direct
 
     def channels_alone(values: Tensor) -> Tensor:
         return torch.stack([known.picture(part, plain) for part in values.unbind(2)], dim=2)
@@ -210,7 +221,7 @@ def _burst(light: Floats, known: _Known, name: str, seed: int) -> list[dict[str,
         return denoise_picture(values, plain, SCALE, known.network, blind, known.job).planes
 
     mean = torch.stack(drawn).mean(dim=0)
-    at = {"condition": name, "kind": "four pictures"}
+    at = {"condition": name, "kind": _BURST}
     each = torch.stack([cleaned(one) for one in drawn])
     return [
         _row(at, "noisy mean", clean, mean),

@@ -14,7 +14,7 @@ from engines import weights
 from engines.raw.yond import order
 from engines.raw.yond.arch import GuidedResUnet
 from engines.raw.yond.denoise import denoise_picture
-from engines.raw.yond.layouts import Grid, Layout
+from engines.raw.yond.layouts import FourColours, Grid, Layout
 from engines.raw.yond.params import YondParams
 from engines.raw.yond.phases import Demosaiced, XTrans
 from kernels.bayer import pack
@@ -59,7 +59,10 @@ def _layout(kind: str, size: tuple[int, int]) -> Layout:
         return XTrans(XTRANS, *size)
     if kind == "quad":
         return _quad(QUAD, size)
-    return Demosaiced(*size) if kind == "linear" else Grid(order.reflected(size, "RGGB"), size)
+    if kind == "linear":
+        return Demosaiced(*size)
+    plain = Grid(order.reflected(size, "RGGB"), size)
+    return FourColours(plain) if kind == "four" else plain
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -100,6 +103,13 @@ def test_others_come_back(size: tuple[int, int]) -> None:
     light = torch.rand(*size, 3)
     demosaiced = Demosaiced(*size)
     torch.testing.assert_close(demosaiced.gathered(demosaiced.worked(light)), light)
+    ramp = torch.arange(size[0])[:, None] + 2.0 * torch.arange(size[1])  # what interpolation keeps
+    four = FourColours(Grid(order.reflected(size, "GBRG"), size))
+    assert [tuple(one.shape[1:]) for one in four.worked(ramp)] == four.sizes(ramp)
+    torch.testing.assert_close(four.gathered(four.worked(light[:, :, 0])), light[:, :, 0])
+    for planes in four.worked(ramp):
+        [real] = four.measured(ramp)
+        torch.testing.assert_close(planes[:, 2:-2, 2:-2], real[:, 2:-2, 2:-2])
     for cfa in ("RGGB", "GRBG", "GBRG", "BGGR"):
         grid = Grid(order.reflected(size, cfa), size)
         assert torch.equal(grid.measured(light[:, :, 0])[0], pack(light[:, :, 0], cfa))
