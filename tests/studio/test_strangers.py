@@ -55,8 +55,9 @@ def upload(page: Page, who: dict[str, str], content: bytes = b"text", name: str 
     return path
 
 
-def run(page: Page, who: dict[str, str]) -> Any:
-    done = call(page, who, "run", "demo.big", [upload(page, who)], {"times": 2}, 7, 60)
+def run(page: Page, who: dict[str, str], name: str = "a.txt") -> Any:
+    sent = upload(page, who, name=name)
+    done = call(page, who, "run", "demo.big", [sent], {"times": 2}, 7, 60)
     assert done["state"] == "done", done
     return done
 
@@ -174,7 +175,8 @@ def test_no_more_is_kept_than_a_visitor_may_keep(page: Page) -> None:
     visitor = page.visitor(**who)
     folder = own_folder(page.studio.settings.temporary, who[KEY])
     large = visitor.post("/gradio_api/upload", files={"files": ("a", b"x" * (MB + 1))})
-    assert (large.status_code, large.text) == (413, "A file may have up to 1 MB")
+    assert large.status_code == 413
+    assert large.text.startswith("A file may have up to 1 MB")
     many = visitor.post("/gradio_api/upload", files=[("files", ("a", b"x"))] * 4)
     assert many.status_code == 413
 
@@ -208,7 +210,7 @@ def test_more_than_a_visitor_may_ask_for_is_refused(page: Page) -> None:
 
 def test_no_address_of_the_studio_gives_anything_of_anothers(page: Page) -> None:
     """Every route there is, with every id of Ann's, asked by Ben."""
-    done = run(page, ANN)
+    done = run(page, ANN, "only-anns.txt")
     job = page.studio.job(ANN[KEY], done["job"])
     ids = [job.id, job.session_id, job.batch, job.outputs[0].id, job.inputs[0].id]
     visitors = Visitors(page.studio.settings)
