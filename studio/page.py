@@ -105,7 +105,10 @@ class Page:
             self.tab_items.append(item)
         rules = told(self.studio.settings)
         if rules:
-            gr.HTML(f'<p class="ns-note">{escape(rules)}</p>', elem_id="ns-told")
+            gr.HTML(
+                f'<p class="ns-note">{escape(rules)}</p>',
+                elem_id="ns-told", apply_default_css=False,
+            )  # fmt: skip
         queue, notice = QueuePanel(), NoticePanel()
         self.timer = gr.Timer(_ACTIVE)
         self.panels: list[Panel] = [queue, notice, *past, *weights, *self.recipes.panels]
