@@ -47,4 +47,5 @@ def _means(values: Floats, seen: NDArray[np.bool_], reach: float) -> Floats:
     weight = seen.astype(np.float32)
     total = np.asarray(cv2.GaussianBlur(values * weight, (side, side), reach), np.float32)
     whole = np.asarray(cv2.GaussianBlur(weight, (side, side), reach), np.float32)
-    return total / np.maximum(whole, np.float32(1e-6))
+    total /= np.maximum(whole, np.float32(1e-6))
+    return total

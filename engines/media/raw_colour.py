@@ -93,7 +93,7 @@ def _of_four(
         raise UserError(
             f"{path.name} has four colours, and neither it nor LibRaw says which they are"
         )
-    to_srgb = np.linalg.pinv(_rows_to_one(forward))
+    to_srgb = np.linalg.pinv(_rows_to_one(forward)).astype(np.float64)
     balance = next(
         np.asarray(found[:4], dtype=np.float64)
         for found in (raw.camera_whitebalance, raw.daylight_whitebalance, (1.0, 1.0, 1.0, 1.0))

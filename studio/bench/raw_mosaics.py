@@ -190,12 +190,12 @@ def _kinds(
         "each plane alone": plane_by_plane,
     }
     emerald = 0.35 * light[:, :, 1] + 0.6 * light[:, :, 2]
-    clean = _sampled(np.dstack([light, emerald]), "RGEB", "RGBE")
+    clean = _sampled(np.dstack([light, emerald]).astype(np.float32), "RGEB", "RGBE")
     yield "RGBE", clean, drawn(clean), four, direct
     red, green, blue = (light[:, :, channel] for channel in range(3))
     mixed = np.dstack([0.6 * green + 0.5 * blue, 0.5 * red + 0.6 * green, green,
                        0.6 * red + 0.5 * blue])  # fmt: skip
-    clean = _sampled(mixed, "CYGM", "CYGM")
+    clean = _sampled(mixed.astype(np.float32), "CYGM", "CYGM")
     yield "CYGM", clean, drawn(clean), four, direct
 
     def channels_alone(values: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 
@@ -207,7 +207,7 @@ def _steps(job: Job, total: int, megapixels: float) -> Callable[[], None]:
 
 
 def put_back(
-    noisy: Tensor, clean: Tensor, detail: float, colour: float, neutral: tuple[float, float, float]
+    noisy: Tensor, clean: Tensor, detail: float, colour: float, neutral: Sequence[float]
 ) -> Tensor:
     """Blend shares of what was removed back in: grain without colour, colour without grain.
 

@@ -37,7 +37,10 @@ _QUAD = "RRGGRRGGGGBBGGBB"
 class Layout(Protocol):
     """One kind of picture, (H, W) or (H, W, channels) values with 0 at black and 1 at white."""
 
-    photosites: bool  # each value is one photosite's own, so one of them alone can be lit
+    @property
+    def photosites(self) -> bool:
+        """Whether each value is one photosite's own, so that one of them alone can be lit."""
+        ...
 
     def measured(self, values: Tensor) -> list[Tensor]:
         """Stacks (4, h, w) of the picture's own values, all of them if they are photosites'."""
