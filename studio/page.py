@@ -21,6 +21,7 @@ from engines.base import UserError
 from engines.raw.noise.profile import PROFILES, PROFILES_OR_NONE
 from studio.actions import Actions, Effect
 from studio.cameras import camera_choices
+from studio.catalogue import Catalogues
 from studio.checks import Checks
 from studio.forms import ModelChoices, free_choices, model_choices
 from studio.inbox import Inbox
@@ -101,7 +102,11 @@ class Page:
                 past = [SessionsPanel(), LibraryPanel()]
             self.tab_items.append(item)
             with gr.Tab("Models", id=models.TAB) as item:
-                weights = [ModelsPanel(self.studio, self.checks), ModelToolsPanel(self.studio)]
+                known = Catalogues(self.studio.settings)
+                weights = [
+                    ModelsPanel(self.studio, self.checks, known),
+                    ModelToolsPanel(self.studio, known),
+                ]
             self.tab_items.append(item)
         rules = told(self.studio.settings)
         if rules:

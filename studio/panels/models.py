@@ -40,11 +40,11 @@ class ModelsPanel:
 
     name = "models"
 
-    def __init__(self, studio: Studio, checks: Checks) -> None:
-        """Make the components; call inside a Blocks context."""
+    def __init__(self, studio: Studio, checks: Checks, catalogues: Catalogues) -> None:
+        """Make the component; call inside a Blocks context."""
         self._studio = studio
         self._checks = checks
-        self._catalogues = Catalogues(studio.settings)
+        self._catalogues = catalogues
         self.component = html_panel("ns-models")
 
     def html(self, scene: Scene) -> str | None:
@@ -89,10 +89,10 @@ class ModelToolsPanel:
 
     name = "model-tools"
 
-    def __init__(self, studio: Studio) -> None:
+    def __init__(self, studio: Studio, catalogues: Catalogues) -> None:
         """Make the component; call inside a Blocks context."""
         self._shared = studio.settings.shared
-        self._catalogues = Catalogues(studio.settings)
+        self._catalogues = catalogues
         self.component = html_panel("ns-model-tools")
 
     def html(self, scene: Scene) -> str | None:

@@ -326,20 +326,20 @@ def test_weights_are_listed_and_removable_but_not_in_a_shared_studio(
     studio: Studio, settings: Settings, tmp_path: Path
 ) -> None:
     checks = Checks(settings, lambda _: {"my-network": "the file was changed; add it again"})
-    panel = ModelsPanel(studio, checks)
+    known = Catalogues(settings, Catalogue)
+    panel = ModelsPanel(studio, checks, known)
     network = GuidedResUnet(4, 2, False)
     network.initialise(torch.Generator().manual_seed(7))
     torch.save(network.state_dict(), tmp_path / "my network.pth")
     assert studio.models.add(tmp_path / "my network.pth").id == "my-network"
     scene = scene_of(studio, view=View(tab=models.TAB))
-    panel._catalogues = Catalogues(settings, Catalogue)
     html = _html(panel, scene)
     assert 'data-do="remove-model" data-key="my-network"' in html
     assert html.count("remove-model") == 1
     assert "Nothing is loaded" in html
     scene.view.seen[panel.name] = "sent"
     official = Network("raw.yond/x", "A <net>", "MIT", "at its hub", "")
-    panel._catalogues._found = Catalogue((official,), (), known=True)
+    known._found = Catalogue((official,), (), known=True)
     html = _html(panel, scene)  # more is known now
     assert "A &lt;net&gt;" in html
     assert "at its hub" in html
@@ -353,4 +353,4 @@ def test_weights_are_listed_and_removable_but_not_in_a_shared_studio(
     theirs = _html(panel, scene_of(studio, "f" * 32, View(tab=models.TAB)))
     for hidden in ("remove-model", "check-models", "the file was changed", "Nothing is loaded"):
         assert hidden not in theirs
-    assert ModelToolsPanel(studio).html(scene_of(studio, view=View(tab=models.TAB))) is None
+    assert ModelToolsPanel(studio, known).html(scene_of(studio, view=View(tab=models.TAB))) is None
