@@ -129,6 +129,7 @@ def raw_facts(path: Path) -> Look:
 
         profile = read_profile(path)
         return Look(("Camera profile", profile.model, f"{len(profile.iso)} ISO settings"))
+    from engines.media.raw_facts import KIND_NAMES
     from engines.media.raw_file import read_facts
 
     found = read_facts(path)
@@ -137,6 +138,8 @@ def raw_facts(path: Path) -> Look:
         f"ISO {found.iso:.0f}" if found.iso else "",
         exposure_in_words(found.exposure_s),
         f"{found.width} x {found.height}",
+        KIND_NAMES[found.kind] if found.kind != "bayer" else "",
+        f"{found.frames} pictures" if found.frames > 1 else "",
     ]
     return Look(
         tuple(word for word in words if word), more={"width": found.width, "height": found.height}
