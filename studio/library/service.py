@@ -91,7 +91,9 @@ class Library:
             raise UserError(
                 f"{first.name} and {second.name} are different files; choose two results of one"
             )
-        return first, second
+        # The later one, or the larger picture, is on the right, whose size both are shown at.
+        left, right = sorted((first, second), key=lambda job: (_width(job), job.seq))
+        return left, right
 
     # The trash
 
@@ -179,6 +181,10 @@ class Sweeper:
 def kept(settings: Settings) -> timedelta:
     """How long the trash keeps things."""
     return _KEPT_SHARED if settings.shared else _KEPT
+
+
+def _width(job: JobView) -> float:
+    return job.measurements.get("width", (0.0, ""))[0]
 
 
 def _same(first: JobView, second: JobView) -> bool:
