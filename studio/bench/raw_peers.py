@@ -6,10 +6,11 @@ its profile by camera and ISO; the parameters here are its defaults, in its own 
 
 from __future__ import annotations
 
-import os
+import json
 import shutil
 import struct
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,13 @@ from numpy.typing import NDArray
 
 Picture = NDArray[np.uint16]
 
+_BETWEEN = """
+import json, os, subprocess, sys
+child = subprocess.Popen(sys.argv[1:], stdout=sys.stderr)
+_, status, used = os.wait4(child.pid, 0)
+code = os.waitstatus_to_exitcode(status)
+print(json.dumps([code, used.ru_utime + used.ru_stime, used.ru_maxrss]))
+"""
 _WAVELETS, _NON_LOCAL = 4, 3  # darktable's modes, both with automatic parameters
 _PYRAMID = """[Directional Pyramid Denoising]
 Enabled=true
@@ -55,16 +63,19 @@ def timed(command: Sequence[str], log: Path) -> Cost:
     Raises:
         RuntimeError: it failed; the log's end is in the message.
     """
+    # A child counts as large as the process that it is forked from, so a small one stands between.
+    between = [sys.executable, "-I", "-S", "-c", _BETWEEN, *command]
     begun = time.perf_counter()
     with log.open("wb") as out:
-        child = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)  # noqa: S603
-        _, status, used = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        end = log.read_text(errors="replace")[-500:]
-        raise RuntimeError(f"{Path(command[0]).name} ended with {child.returncode}: {end}")
+        done = subprocess.run(  # noqa: S603 - our own commands
+            between, stdout=subprocess.PIPE, stderr=out, stdin=subprocess.DEVNULL, check=False
+        )
     seconds = time.perf_counter() - begun
-    return Cost(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024.0)
+    code, cpu_seconds, peak = json.loads(done.stdout)
+    if code:
+        end = log.read_text(errors="replace")[-500:]
+        raise RuntimeError(f"{Path(command[0]).name} ended with {code}: {end}")
+    return Cost(seconds, cpu_seconds, peak / 1024.0)
 
 
 def darktable(mode: int | None) -> Callable[[Path, Path], Cost]:
@@ -87,7 +98,10 @@ def darktable(mode: int | None) -> Callable[[Path, Path], Cost]:
 
 
 def rawtherapee(denoised: bool) -> Callable[[Path, Path], Cost]:
-    """Develop `source` into the 16-bit TIFF `target`."""
+    """Develop `source` into the 16-bit TIFF `target`.
+
+    Not by RawTherapee's default profile: that gives a picture the brightness of its preview.
+    """
 
     def develop(source: Path, target: Path) -> Cost:
         with TemporaryDirectory() as name:
@@ -95,7 +109,7 @@ def rawtherapee(denoised: bool) -> Callable[[Path, Path], Cost]:
             settings = folder / "set.pp3"
             settings.write_text(_PYRAMID if denoised else "[Version]\nAppVersion=5.9\n")
             command = [
-                "rawtherapee-cli", "-o", str(target), "-b16", "-t", "-Y", "-d",
+                "rawtherapee-cli", "-o", str(target), "-b16", "-t", "-Y",
                 "-p", str(settings), "-c", str(source),
             ]  # fmt: skip
             return timed(command, folder / "log")

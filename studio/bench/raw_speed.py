@@ -10,7 +10,7 @@ noise-free file developed plainly by the same converter.
 
 The first rows are the network alone in this process, FLOP/s beside those of a large matrix product.
 STUDIO_BENCH_MEGAPIXELS=24,100 names the sizes; other converters run on the first alone.
-STUDIO_BENCH_CONVERTERS=0 leaves them out.
+STUDIO_BENCH_CONVERTERS=RawTherapee names those to run, 0 none.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ def _size(folder: Path, width: int, height: int, *, peers: bool) -> Iterator[dic
     megapixels = round(width * height / 1e6, 1)
     ours: dict[str, Path] = {}
     base = 0.0
+    _ours(noisy, folder / "warm", SETTINGS["strength 0"])  # what a first run finds on disk
     for name, params in SETTINGS.items():
         out = folder / name.replace(" ", "-").replace(",", "")
         cost = _ours(noisy, out, params)
@@ -64,12 +65,15 @@ def _size(folder: Path, width: int, height: int, *, peers: bool) -> Iterator[dic
         ours[name] = next(out.glob("*.dng"))
         beyond = {"cpu_seconds_beyond": round(cost.cpu_seconds - base, 1)}
         yield {"megapixels": megapixels, "setting": name, **_costs(cost), **beyond}
-    if not peers or os.environ.get("STUDIO_BENCH_CONVERTERS") == "0":
+    only = os.environ.get("STUDIO_BENCH_CONVERTERS", ",".join(CONVERTERS)).split(",")
+    if not peers or only == ["0"]:
         return
     del ours["strength 0"]
     clean = folder / "clean.dng"
     write_sample(clean, width, height, noise=False)
     for converter, (_, modes) in CONVERTERS.items():
+        if converter not in only:
+            continue
         if not there(converter):
             sys.stderr.write(f"{converter} is left out: it is not installed\n")
             continue
