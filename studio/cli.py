@@ -181,7 +181,7 @@ def _serve_options(top: argparse.ArgumentParser) -> None:
         "--no-browser", action="store_false", dest="open_browser", default=None,
         help="open no browser window",
     )  # fmt: skip
-    page.add_argument("--executor", help="worker (a process of its own) or inline")
+    page.add_argument("--executor", help="worker (a process of its own), inline or dask://host:port")
     page.add_argument("--device", help="cpu, cuda, mps; by default the best there is")
     page.add_argument("--version", action=_Version, help="print the version and stop")
     add_options(top.add_argument_group("what one visitor may use (0 is no limit)"))

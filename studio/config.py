@@ -7,7 +7,7 @@ import platform
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_data_path
 
@@ -51,7 +51,8 @@ class Settings:
         persistent: what a Space keeps outlives its restart.
         device: torch device for jobs; "auto" takes the first of cuda, mps, cpu that is there.
         open_browser: open a browser window once the page answers.
-        executor: "worker" (own process) or "inline" (this process; tests and ZeroGPU).
+        executor: "worker" (own process), "inline" (this process; tests and ZeroGPU) or the
+            address of a cluster, "dask://host:port".
         mcp: offer the engines as tools of the Model Context Protocol.
         max_upload_mb: largest file that may be uploaded.
         max_files: most files that a visitor may run at once; 0 here and below is no limit.
@@ -78,7 +79,7 @@ class Settings:
     persistent: bool = True
     device: str = "auto"
     open_browser: bool = True
-    executor: Literal["worker", "inline"] = "worker"
+    executor: str = "worker"
     mcp: bool = False
     max_upload_mb: int = 500
     max_files: int = 0

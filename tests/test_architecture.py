@@ -155,6 +155,7 @@ OPTIONAL = {
     "engines/superres/community/": "community",
     "engines/media/picture_pillow.py": "heic",
     "engines/training/labelled/midi.py": "training",
+    "studio/jobs/cluster.py": "cluster",
 }
 
 

@@ -10,6 +10,7 @@ from studio.config import Settings
 from studio.options import OPTIONS, read_auth
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+_CLUSTER = re.compile(r"dask://\[?[A-Za-z0-9.:-]+\]?:[0-9]{1,5}/?")
 
 
 def load(args: argparse.Namespace) -> Settings:
@@ -40,10 +41,6 @@ def device(args: argparse.Namespace) -> str | None:
 
 
 def _executor(given: str | None) -> str | None:
-    if given is not None and given.startswith("dask:"):
-        raise UserError(
-            "Jobs cannot go to a cluster yet; leave out --executor, or set it to worker"
-        )
-    if given not in (None, "worker", "inline"):
-        raise UserError(f"An executor is called worker or inline: {given}")
-    return given
+    if given in (None, "worker", "inline") or (given and _CLUSTER.fullmatch(given)):
+        return given
+    raise UserError(f"An executor is called worker, inline or dask://host:port: {given}")

@@ -56,6 +56,10 @@ class BoundedExecutor:
             )  # fmt: skip
         return outcome
 
+    def slots(self) -> int:
+        """See `Executor`."""
+        return self._executor.slots()
+
     def warm_up(self) -> None:
         """See `Executor`."""
         self._executor.warm_up()

@@ -21,4 +21,8 @@ def _plain(settings: Settings) -> Executor:
         from studio.jobs.zero import ZeroExecutor
 
         return ZeroExecutor(settings.gpu_seconds)
+    if settings.executor.startswith("dask://"):
+        from studio.jobs.cluster import DaskExecutor
+
+        return DaskExecutor(settings.executor)
     return InlineExecutor() if settings.executor == "inline" else WorkerExecutor()

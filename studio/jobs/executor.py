@@ -1,7 +1,7 @@
-"""Where a task runs: in a worker process of its own, or in this one.
+"""Where a task runs: in a worker process of its own, or in this one; on a cluster, see `cluster`.
 
-An executor takes one task and blocks until it has ended, which is also how a cluster would be
-driven; the runner knows nothing else of it.
+An executor takes one task and blocks until it has ended; the runner knows nothing else of it but
+how many tasks it takes at once, each from a thread of its own.
 """
 
 from __future__ import annotations
@@ -32,6 +32,10 @@ class Executor(Protocol):
         """Perform `task`; `report` and `cancelled` are called from the calling thread."""
         ...
 
+    def slots(self) -> int:
+        """How many tasks it takes at once now; 0 while it takes none."""
+        ...
+
     def warm_up(self) -> None:
         """Start what takes long to start; returns at once."""
         ...
@@ -54,6 +58,10 @@ class InlineExecutor:
         """See `Executor`."""
         return perform(task, self._cache, report, lambda: self._closed or cancelled())
 
+    def slots(self) -> int:
+        """See `Executor`."""
+        return 1
+
     def warm_up(self) -> None:
         """Nothing takes long here."""
 
@@ -70,6 +78,10 @@ class WorkerExecutor:
         self._process: Any = None
         self._pipe: Any = None
         self._stop: Any = None
+
+    def slots(self) -> int:
+        """See `Executor`."""
+        return 1
 
     def warm_up(self) -> None:
         """See `Executor`."""

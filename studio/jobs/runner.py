@@ -60,6 +60,7 @@ class Runner:
         self._cancelled: set[str] = set()
         self.memory = WorkerMemory()
         self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
+        self._beside: list[threading.Thread] = []  # jobs of an executor that takes several
 
     @property
     def holds_lock(self) -> bool:
@@ -85,9 +86,13 @@ class Runner:
         self._wake.set()
         if self._thread.ident is not None:
             self._thread.join(timeout=_STOP_WITHIN)
+        ends = time.monotonic() + _STOP_WITHIN
+        for thread in self._beside:
+            thread.join(timeout=max(0.0, ends - time.monotonic()))
         self._keeper.stop()
         self._executor.close()
-        if not self._thread.is_alive():  # else the lock stays until this process is gone
+        ended = [self._thread, *self._beside]
+        if not any(thread.is_alive() for thread in ended):  # else until this process is gone
             self._lock.release()
 
     def wake(self) -> None:
@@ -130,12 +135,28 @@ class Runner:
             self._recovered = True
             self._ready.set()
         self._executor.warm_up()
+        self._beside = [thread for thread in self._beside if thread.is_alive()]
+        slots = self._executor.slots()
+        if len(self._beside) >= slots:
+            return False
         job = self._store.claim(self._settings.device, asked=self._asked)
         if job is None:
             return False
         self._asked = job.engine in registry.aside_ids()
-        self._perform(job)
+        if slots == 1 and not self._beside:
+            self._perform(job)
+        else:
+            thread = threading.Thread(target=self._perform_beside, args=(job,), daemon=True)
+            self._beside.append(thread)
+            thread.start()
         return True
+
+    def _perform_beside(self, job: Claimed) -> None:
+        try:
+            self._perform(job)
+        except Exception as error:  # the next start takes up what is left of it
+            self._complain(f"A job could not be brought to an end: {error}")
+        self._wake.set()
 
     def _perform(self, job: Claimed) -> None:
         self._cancelled.discard(job.id)  # of an earlier run; a new request is in the database

@@ -92,6 +92,10 @@ class ZeroExecutor:
         finally:
             remove_tree(signals)
 
+    def slots(self) -> int:
+        """See `Executor`."""
+        return 1
+
     def warm_up(self) -> None:
         """A card is only there during a call."""
 

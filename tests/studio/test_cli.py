@@ -306,7 +306,7 @@ def test_wrong_use_is_one_sentence(
         ["--auth", "nobody"],
         ["--share"],
         ["--executor", "cloud"],
-        ["--executor", "dask://127.0.0.1:8786"],
+        ["--executor", "dask://nowhere"],
         ["models", "remove", "nothing"],
         ["models", "pull", "nothing"],
         ["engines", "nothing"],
