@@ -7,6 +7,7 @@
   const BODY = `
     <form class="bar" role="search" aria-label="Library">
       <input type="search" name="search" placeholder="Search file names" aria-label="Search file names" maxlength="200">
+      <button type="button" class="ns-button small filters" data-filters aria-expanded="false">Filters</button>
       <select name="engine" aria-label="Engine"></select>
       <select name="kind" aria-label="Kind"></select>
       <select name="state" aria-label="State"></select>
@@ -283,6 +284,7 @@
       if (has("details")) return this.details(card.dataset.id, source);
       if (has("shut")) return this.sheet.close();
       if (has("go")) { this.page += Number(source.dataset.go); this.refresh().then(() => this.scrollIntoView({ block: "start" })); }
+      if (has("filters")) source.setAttribute("aria-expanded", String(this.form.classList.toggle("wide")));
       if (has("clear")) { this.form.reset(); this.search(0); }
       if (has("trash")) { this.trash = !this.trash; this.chosen.clear(); this.search(0); }
       if (has("space")) this.open("studio/library/space", "wide", source);
