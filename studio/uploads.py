@@ -14,9 +14,10 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradio.route_utils import GradioMultiPartParser, GradioUploadFile, MultiPartException
+from gradio.route_utils import GradioMultiPartParser, GradioUploadFile
 from gradio.routes import file_upload_statuses
 from starlette.concurrency import run_in_threadpool
+from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route

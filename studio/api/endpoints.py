@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
+from gradio.events import api
 
 from studio.api.calls import Calls
 from studio.api.errors import code_of
@@ -70,7 +71,7 @@ def add_endpoints(studio: Studio, visitors: Visitors) -> None:
 
     endpoints: list[Callable[..., Any]] = [engines, submit, run, status, result, jobs, cancel]
     for endpoint in endpoints:
-        gr.api(endpoint, api_name=endpoint.__name__, concurrency_limit=None)
+        api(endpoint, api_name=endpoint.__name__, concurrency_limit=None)
 
 
 def address(request: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from db.schema import ArtifactRow, JobRow, MeasurementRow, new_id, now
+from db.schema import ArtifactRow, Base, JobRow, MeasurementRow, new_id, now
 from studio.config import KEPT
 from studio.jobs.store_base import StoreBase
 
@@ -75,8 +75,8 @@ class ExampleStore(StoreBase):
             return True
 
 
-def _columns(row: Any, without: set[str]) -> dict[str, Any]:
-    keys = [column.key for column in type(row).__mapper__.column_attrs]
+def _columns(row: Base, without: set[str]) -> dict[str, Any]:
+    keys = [column.key for column in row.__table__.columns]  # attributes are called like them
     return {key: getattr(row, key) for key in keys if key not in without}
 
 

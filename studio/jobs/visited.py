@@ -53,7 +53,7 @@ class Visited(StoreBase):
                 session.delete(row)
 
     @staticmethod
-    def _expired(hours: float) -> Select[tuple[str]]:
+    def _expired(hours: float) -> Select[str]:
         before = now() - timedelta(hours=hours)
         mine = JobRow.session_id == SessionRow.id
         used = select(JobRow.id).where(

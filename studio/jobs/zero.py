@@ -17,6 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from contextvars import Context, copy_context
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ class ZeroExecutor:
     def __init__(self, seconds: int, gpu: Callable[..., Any] | None = None) -> None:
         if gpu is None:
             try:
-                from spaces import GPU as gpu  # noqa: N811  # pyright: ignore[reportMissingImports]
+                gpu = getattr(import_module("spaces"), "GPU")  # noqa: B009 - it has no types
             except ImportError as error:
                 raise UserError(
                     "This Space is set to ZeroGPU, but the package spaces is missing; add it to "
