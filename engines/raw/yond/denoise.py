@@ -199,7 +199,7 @@ def _steps(job: Job, total: int, megapixels: float) -> Callable[[], None]:
         nonlocal done
         job.check_cancelled()
         rate = megapixels * done / total / (perf_counter() - begun)
-        speed = f", {rate:.1f} MP/s" if done else ""
+        speed = f", {rate:.2g} MP/s" if done else ""
         job.progress(5 + 80 * done / total, 100, f"denoising, tile {done + 1} of {total}{speed}")
         done += 1
 

@@ -118,10 +118,14 @@ def export(
     job.check_cancelled()
     drawn = render_preview(mosaic, facts, stops, gain=gain)
     write_jpeg(after, upright(drawn, facts.orientation), facts.exif, None, quality=92)
+    tiny = upright(reduced(_cropped(drawn, facts), _THUMBNAIL), facts.orientation)
+    write_jpeg(small, tiny, facts.exif, None, quality=85)
+    if stops != 0.0 and {"dng", "linear-dng"} & set(params.output):
+        # As a converter shows the file: RawTherapee fits its tone curve to the preview inside.
+        drawn = render_preview(mosaic, facts, 0.0, gain=gain)
+        job.check_cancelled()
     preview = reduced(_cropped(drawn, facts), _PREVIEW)
     del drawn
-    tiny = upright(reduced(preview, _THUMBNAIL), facts.orientation)
-    write_jpeg(small, tiny, facts.exif, None, quality=85)
     extras = DngExtras(provenance, preview, what.reduction, what.profile, gain)
     job.progress(92, 100, "writing")
     job.check_cancelled()
