@@ -143,7 +143,7 @@ def read_picture(path: Path) -> Picture:
     picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if picture is None or picture.dtype != np.uint16:
         raise RuntimeError(f"{path.name} is no 16-bit picture")
-    return np.asarray(picture[..., :3])
+    return np.asarray(picture[..., :3], dtype=np.uint16)
 
 
 def psnr(one: Picture, other: Picture) -> float:

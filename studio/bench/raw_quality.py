@@ -160,7 +160,7 @@ def _of_mosaic(clean: Floats, found: Floats) -> tuple[float, float]:
 def _of_picture(clean: Floats, found: Floats) -> tuple[float, float]:
     from skimage.metrics import structural_similarity
 
-    alike = structural_similarity(clean, found, data_range=1.0, channel_axis=2)
+    alike: Any = structural_similarity(clean, found, data_range=1.0, channel_axis=2)
     return _psnr(clean, found), float(alike)
 
 

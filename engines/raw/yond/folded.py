@@ -9,6 +9,7 @@ processor multiplies bfloat16 natively, features may be of that type; input and 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -77,7 +78,11 @@ class Folded:
         else:
             assert peak is not None
             guide = self._t / peak
-        part, levels = network.get_submodule, network.levels
+        levels = network.levels
+
+        def part(name: str) -> Any:
+            return network.get_submodule(name)
+
         with torch.no_grad():
             self._first = self._conv(part("conv_in"), torch.float32)
             self._last = self._conv(part(f"conv{2 * levels}"))
@@ -127,7 +132,7 @@ class Folded:
 
     def _up(self, up: nn.ConvTranspose2d, block: GuidedBlock) -> _Up:
         assert isinstance(block.short_cut, nn.Sequential)
-        mix = block.short_cut[0]
+        mix: Any = block.short_cut[0]
         width = up.weight.shape[1]
         fresh, kept = mix.weight[:, :width, 0, 0], mix.weight[:, width:]
         assert up.bias is not None

@@ -27,8 +27,8 @@ def _planes(stops: float, gain: float, sigma: float) -> Tensor:
 def _worked_on(planes: Tensor, how: str) -> Tensor:
     def smooth(plane: NDArray[np.float32]) -> NDArray[np.float32]:
         if how == "median":
-            return np.asarray(cv2.medianBlur(plane, 3))
-        return np.asarray(cv2.GaussianBlur(plane, (0, 0), 0.6))
+            return np.asarray(cv2.medianBlur(plane, 3), dtype=np.float32)
+        return np.asarray(cv2.GaussianBlur(plane, (0, 0), 0.6), dtype=np.float32)
 
     kept = (1, 2) if how == "colour" else ()
     done = [p if i in kept else smooth(p) for i, p in enumerate(planes.numpy())]

@@ -26,6 +26,10 @@ def _grid() -> tuple[Floats, Floats]:
 
 
 def _picture(name: str) -> Floats:
+    return np.asarray(_drawn(name), dtype=np.float32)
+
+
+def _drawn(name: str) -> NDArray[np.floating]:
     y, x = _grid()
     random = np.random.default_rng(0)
     if name == "gradient":
@@ -50,7 +54,7 @@ def _run(noisy: Floats) -> tuple[Tensor, Denoised]:
 
 
 def _of(name: str) -> tuple[Tensor, Denoised]:
-    return _run(add_noise(_picture(name).astype(np.float32), GAIN, SIGMA, seed=1))
+    return _run(add_noise(_picture(name), GAIN, SIGMA, seed=1))
 
 
 @pytest.mark.parametrize("name", ["gradient", "dark gradient", "vignette"])
@@ -59,7 +63,7 @@ def test_plain_pictures_are_trusted_and_keep_the_mean_of_their_darkest_tenth(nam
     assert done.last.confidence > 0.9
     assert done.last.K == pytest.approx(GAIN, rel=0.05)
     assert done.neighbours == pytest.approx(0.0, abs=0.03)
-    truth = pack(torch.from_numpy(_picture(name).astype(np.float32)), "RGGB")
+    truth = pack(torch.from_numpy(_picture(name)), "RGGB")
     for before, after, true in zip(noisy, done.planes, truth, strict=True):
         dark = true <= true.flatten().quantile(0.1)
         # The noisy mean is itself known only so well.
@@ -76,7 +80,7 @@ def test_a_blown_lamp_stays_blown_and_its_surroundings_dark() -> None:
     blown = noisy >= 0.9999
     assert int(blown.sum()) > 1000
     assert torch.equal(found[blown], noisy[blown])
-    truth = pack(torch.from_numpy(_picture("lamp").astype(np.float32)), "RGGB")
+    truth = pack(torch.from_numpy(_picture("lamp")), "RGGB")
     far = truth < 0.0201
     assert float((found - truth)[far].abs().max()) * SCALE < 2.0 * (GAIN * 320 + SIGMA**2) ** 0.5
 
@@ -97,7 +101,7 @@ def test_texture_everywhere_is_admitted_and_spared(name: str) -> None:
 
 
 def test_what_was_denoised_before_is_told_of_and_treated_gently() -> None:
-    noisy = add_noise(_picture("gradient").astype(np.float32), GAIN, SIGMA, seed=1)
+    noisy = add_noise(_picture("gradient"), GAIN, SIGMA, seed=1)
     for y in (0, 1):
         for x in (0, 1):
             plane = np.ascontiguousarray(noisy[y::2, x::2])
