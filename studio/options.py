@@ -129,10 +129,10 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, A
     return found
 
 
-def add_options(group: argparse._ArgumentGroup, *names: str) -> None:
-    """Options of these settings, or of all limits where none is named, for the command line."""
+def add_options(group: argparse._ArgumentGroup) -> None:
+    """Options of all limits for the command line."""
     for option in OPTIONS:
-        if (option.name in names) if names else option.name.startswith(("max_", "min_", "keep_", "gpu_")):
+        if option.name.startswith(("max_", "min_", "keep_", "gpu_")):
             group.add_argument(
                 option.flag, dest=option.name, metavar=option.metavar, help=option.help,
                 type=_checked(option),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -53,7 +54,7 @@ def serving(home: Callable[[], Path]) -> Iterator[Serve]:
         engines.register()
 
         def server(**changes: Any) -> Page:
-            port = free_port("127.0.0.1", 7900)
+            port = free_port("127.0.0.1", 21_000 + os.getpid() % 20_000)
             settings = Settings(home=home(), executor="inline", device="cpu", port=port)
             studio = Studio(replace(settings, **changes))
             studio.start()
