@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, expect
 
 from tests.browser.visitor import CONTRAST, NEEDS_CHROMIUM, Come, Visitor
 
-pytestmark = NEEDS_CHROMIUM
+pytestmark = [*NEEDS_CHROMIUM, pytest.mark.timeout(600)]
 # Texts of the shadow tree are judged as the page's are.
 INSIDE = CONTRAST.replace(
     'document.querySelectorAll("body *")',
