@@ -98,7 +98,7 @@ class Field:
     def read(self, value: Any) -> Any:
         """What the control holds -> the parameter's value; the model itself checks it."""
         if self.kind == "choices":
-            return list(value or ())
+            return list(value) if isinstance(value, list | tuple) else [value] if value else []
         if self.kind == "lines":
             return [line.strip() for line in str(value or "").splitlines() if line.strip()]
         if self.optional and value in (None, ""):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -19,6 +20,7 @@ _MOST = 20_000  # files
 _SWELLS, _ANYHOW = 20, 1 << 30  # an archive may hold so many times its size, or so many bytes
 _SPARE = 1 << 30  # bytes of the disk that stay free
 _PIECE = 1 << 20
+_NAMES = {errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EINVAL}  # wrong ones
 _KEPT = 7 * 24 * 3600.0  # seconds since somebody asked for it
 
 
@@ -79,8 +81,14 @@ def _unpack(
             raise UserError(no_model(named))
         os.rename(partial, home)
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
-        # RuntimeError: it asks for a password. FileExistsError is two names for one file.
+        # RuntimeError: it asks for a password.
         raise UserError(f"{named} cannot be unpacked; zip the model's folder again") from error
+    except OSError as error:
+        if error.errno not in _NAMES:
+            raise
+        raise UserError(
+            f"{named} holds names that no folder takes; zip the model's folder again"
+        ) from error
     finally:
         remove_tree(partial)
 

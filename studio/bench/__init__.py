@@ -11,6 +11,8 @@ BENCHES: dict[str, str] = {
     "startup": "studio.bench.startup",
     "overhead": "studio.bench.overhead",
     "library": "studio.bench.library",
+    "load": "studio.bench.load",
+    "faults": "studio.bench.faults",
     "raw-noise": "studio.bench.raw_noise",
     "raw-quality": "studio.bench.raw_quality",
     "raw-speed": "studio.bench.raw_speed",

@@ -348,6 +348,8 @@ def _sentence(error: Exception, task: Task) -> str:
         return "The disk is full; free some space and run it again"
     if errno.EFBIG in reasons:
         return "The disk takes no file of this size; choose a folder on another one"
+    if any(isinstance(one, RecursionError) for one in _chain(error)):
+        return "This file is nested too deeply to be read; take another copy of it"
     if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)):
         return "There was not enough memory; choose a smaller tile, or close other programs"
     log = Path(task.logs) / f"{task.job_id}.log"

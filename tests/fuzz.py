@@ -1,0 +1,191 @@
+"""Random bytes for the readers and random values for the forms, for as long as is wanted.
+
+`python -m tests.fuzz [--seconds 60]` changes real files and whole values by hypothesis. Every
+reader either reads them or says a sentence (`UserError`), and every form and parameter model takes
+a value or says one; what else comes is printed with what caused it, made as small as can be. The
+readers run in a process of their own, since what they find may end it. The exit code is 0 if
+nothing was found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from engines import registry
+from engines.base import UserError
+
+_ROUND = 50  # examples between two looks at the clock
+_HELD = 30.0  # seconds after the time is up until a reader is ended
+
+Edit = tuple[float, int]  # where, as a share of the file, and what byte
+
+
+class Finding(Exception):
+    """Something that is no sentence."""
+
+
+def readers(folder: Path) -> list[tuple[str, bytes, Callable[[Path], object]]]:
+    """(suffix, a whole file, what reads it)."""
+    from engines.media import picture, raw_file, sound_read
+    from tests.hostile.case import PICTURE, SOUND
+    from tests.hostile.corpus import seeds
+
+    def sound(path: Path) -> None:
+        with sound_read.open_sound(path) as opened:
+            for _ in zip(opened.blocks(4096), range(8), strict=False):
+                pass
+
+    by_engine = {PICTURE: picture.read_picture, SOUND: sound}
+    return [
+        (suffix, whole, by_engine.get(engine, raw_file.read_facts))
+        for (engine, suffix), whole in seeds(folder)
+        if suffix != "zip"
+    ]
+
+
+def fuzz_readers(seconds: float, share: Path, said: Any) -> None:
+    """Read changed files until the time is up; runs in a process of its own."""
+    ends = time.monotonic() + seconds
+    with TemporaryDirectory() as place:
+        found = readers(Path(place) / "whole")
+        target = Path(place) / "case"
+
+        @_loop
+        @given(
+            st.integers(0, len(found) - 1),
+            st.lists(st.tuples(st.floats(0.0, 1.0), st.integers(0, 255)), max_size=12),
+            st.floats(0.0, 1.0),
+            st.booleans(),
+        )
+        def once(which: int, edits: list[Edit], cut: float, early: bool) -> None:
+            suffix, whole, read = found[which]
+            content = changed(whole, edits, cut, early)
+            path = target.with_suffix(f".{suffix}")
+            path.write_bytes(content)
+            share.write_bytes(content)  # what is left to see where this process ends
+            share.with_suffix(".name").write_text(suffix)
+            _only_sentences(read, path)
+
+        said.put(_until(once, ends))
+
+
+def changed(whole: bytes, edits: Sequence[Edit], cut: float, early: bool) -> bytes:
+    """A file with some bytes replaced, near its beginning where `early`, and perhaps cut."""
+    content = bytearray(whole)
+    reach = min(len(content), 512) if early else len(content)
+    for place, value in edits:
+        content[min(int(place * reach), len(content) - 1)] = value
+    return bytes(content[: int(len(content) * cut)] if cut < 0.5 else content)
+
+
+def fuzz_forms(seconds: float) -> str:
+    """Give engines' parameters and the page's forms whatever can be sent, until the time is up."""
+    from studio.forms import fields_of
+    from studio.jobs.service import check_params
+
+    ids = registry.engine_ids()
+    values = st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=40)
+        | st.sampled_from(["", "x" * 10_000, "'; DROP TABLE jobs; --", "<b>", "\0", "1e400", "{"]),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+        max_leaves=6,
+    )  # fmt: skip
+
+    @_loop
+    @given(st.sampled_from(ids), st.data())
+    def once(engine_id: str, data: st.DataObject) -> None:
+        fields = fields_of(registry.engine_class(engine_id).Params)
+        field = data.draw(st.sampled_from(fields))
+        value = data.draw(values)
+        read = _only_sentences(field.read, value)
+        for given_value in (value, read):
+            checked = _only_sentences(check_params, engine_id, {field.name: given_value})
+            if checked is not None:
+                json.dumps(checked[0], allow_nan=False)
+        _only_sentences(check_params, engine_id, {data.draw(st.text(max_size=20)): value})
+
+    return _until(once, time.monotonic() + seconds)
+
+
+def _only_sentences(call: Callable[..., Any], *given_values: Any) -> Any:
+    try:
+        return call(*given_values)
+    except UserError as error:
+        if not str(error).strip() or "\n" in str(error) or "Traceback" in str(error):
+            raise Finding(f"no clear sentence: {error}") from error
+        return None
+
+
+def _loop(test: Any) -> Any:
+    return settings(
+        max_examples=_ROUND, deadline=None, database=None,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck), print_blob=False,
+    )(test)  # fmt: skip
+
+
+def _until(once: Callable[[], None], ends: float) -> str:
+    """Rounds until the time is up; what was found, or ""."""
+    rounds = 0
+    while time.monotonic() < ends:
+        try:
+            once()
+        except Exception:
+            return traceback.format_exc()
+        rounds += 1
+    sys.stderr.write(f"{rounds * _ROUND} examples\n")
+    return ""
+
+
+def run(seconds: float) -> list[str]:
+    """Half the time for each; what was found."""
+    found = [text for text in [fuzz_forms(seconds / 2)] if text]
+    context = multiprocessing.get_context("spawn")
+    said = context.Queue()
+    with TemporaryDirectory() as place:
+        share = Path(place) / "last"
+        process = context.Process(target=fuzz_readers, args=(seconds / 2, share, said), daemon=True)
+        process.start()
+        ends = time.monotonic() + seconds / 2 + 10 * _HELD  # its start reads all of torch
+        try:
+            while process.is_alive() and said.empty() and time.monotonic() < ends:
+                time.sleep(0.2)
+            if not said.empty():
+                found += [text for text in [said.get()] if text]
+            elif share.is_file():
+                kept = Path(f"fuzz-last.{share.with_suffix('.name').read_text()}")
+                kept.write_bytes(share.read_bytes())
+                ended = "took too long over" if process.is_alive() else "was ended by"
+                found.append(f"A reader {ended} {kept}")
+            else:
+                found.append(f"The readers did not start (code {process.exitcode})")
+        finally:
+            process.kill()
+    return found
+
+
+def main() -> int:
+    """See the module's text."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
+    parser.add_argument("--seconds", type=float, default=60.0)
+    found = run(parser.parse_args().seconds)
+    for text in found:
+        print(text.encode(errors="backslashreplace").decode())  # noqa: T201
+    print(f"{len(found)} found")  # noqa: T201
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Files and values that mean harm, or are broken, and what the studio makes of them."""
