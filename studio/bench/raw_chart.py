@@ -32,7 +32,7 @@ TITLE = "Stars, wires, letters and skin"
 SIDE = 768
 _OVER = 4  # drawn so many times as large
 _SHOWN = CONDITIONS[-1]
-_CUT = 192  # side of what is shown of each quarter
+_CUT = 144  # side of what is shown of each quarter
 
 Floats = NDArray[np.float32]
 QUARTERS = ("stars", "wires", "letters", "skin")

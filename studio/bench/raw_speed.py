@@ -33,7 +33,7 @@ TITLE = "One 24-megapixel RAW file"
 ISO, STOPS = 3200, 2.0
 GAIN, SIGMA = next((k, s) for name, k, s in CONDITIONS if name == f"ISO {ISO}")
 SETTINGS: dict[str, dict[str, str]] = {
-    "strength 0": {"strength": "0"},
+    "strength 0": {"strength": "0", "passes": "1", "weights": "yond-snrnet-small"},
     "fast, 1 pass": {"passes": "1", "weights": "yond-snrnet-small"},
     "fast, 2 passes": {"weights": "yond-snrnet-small"},
     "best, 2 passes": {"weights": "yond-snrnet"},
