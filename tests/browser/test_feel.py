@@ -11,7 +11,10 @@ from playwright.sync_api import expect
 from tests.browser.visitor import NEEDS_CHROMIUM, Come
 
 pytestmark = NEEDS_CHROMIUM
-TABS = ("raw", "super-resolution", "speech", "separation", "quantization", "library", "models")
+TABS = (
+    "raw", "super-resolution", "speech", "separation", "quantization", "recipes", "library",
+    "models",
+)  # fmt: skip
 GRAVE = ("serious", "critical")
 
 
@@ -57,7 +60,8 @@ def test_keys_open_tabs_and_can_be_turned_off(come: Come) -> None:
     page = visitor.page
     visitor.open("raw")
     page.keyboard.press("Alt+3")
-    expect(page.locator("[role=tab][data-tab-id=speech]")).to_have_attribute("aria-selected", "true")
+    speech = page.locator("[role=tab][data-tab-id=speech]")
+    expect(speech).to_have_attribute("aria-selected", "true")
     keys = page.get_by_role("dialog", name="Keys")
     page.keyboard.press("?")
     keys.get_by_role("checkbox").uncheck()
