@@ -57,7 +57,11 @@ def clean(args: argparse.Namespace) -> int:
     home = studio.settings.home
     try:
         with FileLock(studio.settings.runner_lock, timeout=0):
-            freed = studio.clean()
+            before = tree_bytes(studio.settings.outputs) + tree_bytes(studio.settings.uploads)
+            library = Library(studio)
+            library.empty(LOCAL) if args.trash else library.sweep()
+            freed = before + studio.clean()
+            freed -= tree_bytes(studio.settings.outputs) + tree_bytes(studio.settings.uploads)
     except Timeout as error:
         raise UserError("The studio is open and uses its files; close it and clean then") from error
     kept = {

@@ -55,7 +55,8 @@ def assert_sound(home: Path) -> None:
     with closing(sqlite3.connect(home / "studio.db")) as plain:
         assert plain.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert plain.execute("PRAGMA foreign_key_check").fetchall() == []
-        query = "SELECT state, path, sha256, artifacts.bytes FROM artifacts JOIN jobs ON number = job_number"
+        columns = "state, path, sha256, artifacts.bytes"
+        query = f"SELECT {columns} FROM artifacts JOIN jobs ON number = job_number"
         for state, path, sha256, size in plain.execute(f"{query} WHERE role != 'input'"):
             assert state == "done"
             if Path(path).is_dir():  # its mark is there until the job is settled
