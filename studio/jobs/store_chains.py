@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session, aliased
 
-from db.schema import FINISHED, ArtifactRow, JobRow, new_id, now
+from db.schema import FINISHED, ArtifactRow, JobRow, SessionRow, new_id, now
 from engines import registry
 from engines.base import MediaKind, UserError
 from studio.jobs.store_base import StoreBase
+from studio.jobs.views import NotFound
 
 if TYPE_CHECKING:
     from studio.jobs.store import NewJob
@@ -33,17 +34,24 @@ class ChainStore(StoreBase):
     def add_chains(
         self, owner: str, session_id: str, chains: Sequence[Sequence[NewJob]]
     ) -> list[list[str]]:
-        """Queue the first job of each chain and plan the others; returns their ids."""
+        """Queue the first job of each chain and plan the others; returns their ids.
+
+        Raises:
+            NotFound: the session is not the owner's.
+        """
         from studio.jobs.store import job_row
 
         with self._write() as session:
-            self._session(session, owner, session_id).updated = now()
+            place = session.get(SessionRow, session_id)
+            if place is None or place.owner != owner:
+                raise NotFound("That session does not exist; choose another")
+            place.updated = now()
             ids = [[new_id() for _ in chain] for chain in chains]
             for names, chain in zip(ids, chains, strict=True):
-                for place, (job_id, job) in enumerate(zip(names, chain, strict=True)):
+                for step, (job_id, job) in enumerate(zip(names, chain, strict=True)):
                     row = job_row(owner, session_id, job_id, job)
-                    if place:
-                        row.state, row.parent = "planned", names[place - 1]
+                    if step:
+                        row.state, row.parent = "planned", names[step - 1]
                     session.add(row)
                     session.flush()  # steps are numbered in their order
             return ids
