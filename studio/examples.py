@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from db.schema import new_id
+from engines.base import UserError
 from studio.config import KEPT
 from studio.jobs.store_examples import ExampleStore
 from studio.workspace import remove_tree
@@ -85,7 +87,10 @@ def prepare(studio: Studio, wanted: Sequence[tuple[str, Path]]) -> list[str]:
         found = store.find(engine_id, version, params, path)
         folder = store.folder(found) if found else None
         if folder is None or not (studio.settings.outputs / folder).is_dir():
-            queued += studio.submit(KEPT, session, engine_id, [[path]], params)
+            try:
+                queued += studio.submit(KEPT, session, engine_id, [[path]], params)
+            except UserError as error:  # the studio opens all the same
+                sys.stderr.write(f"The example {path.name} is not worked out: {error}\n")
     return queued
 
 

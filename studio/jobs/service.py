@@ -478,8 +478,10 @@ def refuse_local(engine_id: str, params: Mapping[str, Any]) -> None:
     Raises:
         UserError: one of these parameters is not the default.
     """
-    for name, info in registry.engine_class(engine_id).Params.model_fields.items():
-        if is_local(info) and params.get(name) != info.get_default(call_default_factory=True):
+    model = registry.engine_class(engine_id).Params
+    usual = model().model_dump(mode="json")  # as `params` are: a tuple is a list there
+    for name, info in model.model_fields.items():
+        if is_local(info) and params.get(name) != usual[name]:
             raise UserError(
                 f"{info.title} names something on the studio's own machine and can only be set "
                 "there; leave it as it is"

@@ -15,12 +15,13 @@ from sqlalchemy import update
 
 from db.database import writing
 from db.schema import JobRow, SessionRow, now
+from engines import registry
 from engines.base import UserError
 from studio import examples
 from studio.config import KEPT, LOCAL, Settings
 from studio.examples import prepare
 from studio.jobs.bounded import measure
-from studio.jobs.service import Studio
+from studio.jobs.service import Studio, check_params, refuse_local
 from studio.jobs.views import NotFound
 from studio.jobs.visited import Visited
 from studio.limits import LimitReached, Limits, told
@@ -103,6 +104,11 @@ def test_the_page_says_what_holds(space: Settings) -> None:
         assert word in sentence
     assert "restart" in told(replace(space, persistent=False))
     assert told(replace(space, space=False)) == ""
+
+
+def test_a_visitor_may_run_every_engine_as_it_is() -> None:
+    for engine_id in registry.engine_ids():
+        refuse_local(engine_id, check_params(engine_id, {})[0])
 
 
 @pytest.fixture
