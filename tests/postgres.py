@@ -44,7 +44,7 @@ def server(programs: Path) -> Iterator[str]:
     """Start a server; gives the URL of it without a database, and ends it in any case."""
     folder = Path(tempfile.mkdtemp(prefix="noise-studio-postgres-"))
     who = _nobody_special(folder)
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[Any] | None = None
     try:
         data, log = folder / "data", folder / "log"
         subprocess.run(
@@ -54,13 +54,13 @@ def server(programs: Path) -> Iterator[str]:
         )  # fmt: skip
         port = _free_port()
         with log.open("wb") as said:
-            process = subprocess.Popen(
+            process = started = subprocess.Popen(
                 [programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port),
                  "-k", folder, "-c", "fsync=off", "-c", "max_connections=80"],
                 stdout=said, stderr=said, cwd=folder, preexec_fn=_die_with_parent, **who,
             )  # fmt: skip
         url = f"postgresql+psycopg://studio@127.0.0.1:{port}"
-        _until_it_answers(url, process, log)
+        _until_it_answers(url, started, log)
         yield url
     finally:
         if process is not None:
@@ -118,7 +118,7 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-def _until_it_answers(base: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _until_it_answers(base: str, process: subprocess.Popen[Any], log: Path) -> None:
     import psycopg
 
     deadline = time.monotonic() + _PATIENCE

@@ -15,8 +15,9 @@ _DEEP = ("png", "tiff")
 
 
 def short(name: str) -> str:
-    """A name cut where it leaves no room for what is put behind."""
-    return name.encode("utf-8", "surrogateescape")[:_LONGEST].decode("utf-8", "ignore")
+    """A name cut where it leaves no room for what is put behind, without bytes that are no text."""
+    kept = name.encode("utf-8", "surrogateescape")[:_LONGEST].decode("utf-8", "ignore")
+    return kept if kept or not name else "picture"
 
 
 def result_name(path: Path, params: SuperresParams, model: str, factor: float) -> str:

@@ -68,12 +68,13 @@ class DaskExecutor:
         self, task: Task, report: Callable[[Progress], None], cancelled: Callable[[], bool]
     ) -> Outcome:
         """See `Executor`."""
-        from distributed import Event
+        import distributed
 
         begun, asked = time.monotonic(), None
-        stop = Event(f"{self._topic}-{task.job_id}-{secrets.token_hex(4)}", client=self._client)
+        named = f"{self._topic}-{task.job_id}-{secrets.token_hex(4)}"
+        stop: Any = distributed.Event(named, client=self._client)
         future = self._client.submit(
-            perform_there, task, self._topic, stop.name, pure=False,
+            perform_there, task, self._topic, named, pure=False,
             key=f"{task.job_id}-{secrets.token_hex(4)}",
         )  # fmt: skip
         try:
@@ -112,9 +113,10 @@ class DaskExecutor:
 
 def perform_there(task: Task, topic: str, stop: str) -> Outcome:
     """Perform a task in a process of the cluster, in a folder of this attempt alone."""
-    from distributed import Event, get_client, get_worker
+    import distributed
 
-    worker, wish = get_worker(), Event(stop, client=get_client())
+    there: Any = distributed
+    worker, wish = there.get_worker(), there.Event(stop, client=there.get_client())
     looked, wanted = 0.0, False
 
     def cancelled() -> bool:

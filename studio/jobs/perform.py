@@ -33,6 +33,7 @@ from studio.workspace import printable
 
 _MODEL_MEMORY_SHARE = 0.25  # of this machine's memory, for weights kept between jobs
 _REPORT_EVERY = 0.1  # seconds
+_QUOTED = 120  # characters of what somebody sent
 _OUT_OF_MEMORY = re.compile("out of memory|allocate memory", re.IGNORECASE)  # as torch says it
 
 
@@ -333,13 +334,18 @@ def _versions() -> dict[str, str]:
 def validation_sentence(error: ValidationError) -> str:
     """The first thing that pydantic finds wrong, as one sentence."""
     first: Any = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"])
+    name = _cut(".".join(str(part) for part in first["loc"]))
     message = str(first["msg"]).removeprefix("Value error, ")
     if not name:
         return message
     if first["type"] == "extra_forbidden":
         return f"There is no parameter {name}; `engines` lists those that exist"
-    return f"{name}: {message[0].lower()}{message[1:]}, got {first['input']!r}"
+    return f"{name}: {message[0].lower()}{message[1:]}, got {_cut(repr(first['input']))}"
+
+
+def _cut(text: str) -> str:
+    """What somebody sent, as much of it as a sentence can hold."""
+    return text if len(text) <= _QUOTED else f"{text[: _QUOTED - 1]}…"
 
 
 def _sentence(error: Exception, task: Task) -> str:

@@ -30,7 +30,7 @@ def cluster() -> Iterator[Any]:
 
     with LocalCluster(
         n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1",
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",
     ) as made:  # fmt: skip
         yield made
 

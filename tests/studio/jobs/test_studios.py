@@ -147,6 +147,7 @@ def test_who_was_taken_for_gone_changes_nothing_any_more(
     assert not take_over(two, settings, [seen])  # it lives
     assert take_over(two, settings, two.leftovers())
     assert one.taken_over(job_id)
+    claimed = None
     for _ in range(2):  # while it waits, and while the other one does it
         one.progress(job_id, Progress(9, 10, "from the grave"))
         with pytest.raises(NotFound):
