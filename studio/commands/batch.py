@@ -15,7 +15,7 @@ from studio.jobs.views import JobView
 
 SUMMARY = "summary.html"
 _FIRST = ("iso", "K", "sigma", "confidence")  # columns that are shown first where there are such
-_COLUMNS = 8
+_COLUMNS = 5
 _ASIDE = ("megapixels", "megapixels_per_second", "peak_mb", "passes", "hot_pixels")
 _LARGEST_THUMBNAIL = 100_000  # bytes
 _STYLE = """
@@ -28,7 +28,7 @@ th, td { text-align: left; vertical-align: top; padding: .4rem .7rem;
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 img { display: block; max-width: 7rem; max-height: 5rem; border-radius: 3px; }
 .failed { color: #c62828; }
-ul { margin: 0; padding-left: 1.1rem; }
+ul { margin: 0; min-width: 20rem; padding-left: 1.1rem; }
 @media (prefers-color-scheme: dark) { .failed { color: #ff8a80; } }
 """
 
@@ -95,7 +95,7 @@ def write_summary(
         rows.append(_row(name, end, wrong, names, seconds, skipped=skipped))
     done = sum(end is not None and end.state == "done" for end in ends)
     time = sum(job.seconds or 0.0 for _, jobs, _ in files for job in jobs or ())
-    head = "".join(f"<th class=number>{_said(name)}</th>" for name in names)
+    head = "".join(f"<th class=number>{_said(name.replace('_', ' '))}</th>" for name in names)
     text = (
         f"{done} of {len(files)} files done, {len(files) - done} not; {_time(time)} of work; "
         f"Noise Studio {VERSION}"
