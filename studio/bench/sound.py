@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from engines.weights import sha256_of
+from studio.config import KEPT
 from studio.workspace import MARK
 
 _FINISHED = ("done", "failed", "cancelled")
@@ -26,7 +27,12 @@ def problems(home: Path, *folders: Path, ended: bool = True) -> list[str]:
             said = plain.execute(f"PRAGMA {check}").fetchall()
             if said not in ([("ok",)], []):
                 found.append(f"{check}: {said[0]}")
-        jobs = plain.execute("SELECT number, id, session_id, state, moving FROM jobs").fetchall()
+        # The studio makes its own examples when it can; they may be under way when it is closed.
+        jobs = plain.execute(
+            "SELECT number, id, session_id, state, moving FROM jobs "
+            "WHERE owner != ? OR state NOT IN ('queued', 'running', 'interrupted')",
+            (KEPT,),
+        ).fetchall()
         files = plain.execute(
             "SELECT job_number, role, path, sha256, bytes, facts FROM artifacts WHERE role!='input'"
         ).fetchall()
