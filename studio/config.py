@@ -14,7 +14,7 @@ from platformdirs import user_data_path
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-VERSION = "0.5.0"
+VERSION = "0.6.0"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 LOCAL = "local"  # the owner of everything where nobody else can reach the page
 KEPT = "examples"  # owner of the examples' results, as whom nobody can come

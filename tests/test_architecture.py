@@ -162,10 +162,14 @@ OPTIONAL = {
 def test_every_package_that_is_imported_is_asked_for() -> None:
     owners = packages_distributions()
     asked = {requirement.partition("==")[0] for requirement in launch.requirements(ROOT)}
-    bench = {requirement.partition("==")[0] for requirement in launch.requirements(ROOT, "bench")}
+    for_developers = {"studio/bench/": "bench", "studio/docs/": "dev"}
     unasked: list[str] = []
     for name, tree in sources():
-        allowed = asked | bench if name.startswith("studio/bench/") else asked
+        allowed = asked
+        for place, group in for_developers.items():
+            if name.startswith(place):
+                more = launch.requirements(ROOT, group)
+                allowed = asked | {requirement.partition("==")[0] for requirement in more}
         for place, extra in OPTIONAL.items():
             if name.startswith(place):
                 allowed = asked | set(PROJECT["project"]["optional-dependencies"][extra])
