@@ -116,9 +116,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--skip-done", action="store_true", help="leave files whose results are there already"
     )
-    run.add_argument(
-        "--summary", action="store_true", help="write summary.html beside the results"
-    )
+    run.add_argument("--summary", action="store_true", help="write summary.html beside the results")
     work_options(run)
     _device_option(run)
     _json_option(run)
@@ -181,7 +179,9 @@ def _serve_options(top: argparse.ArgumentParser) -> None:
         "--no-browser", action="store_false", dest="open_browser", default=None,
         help="open no browser window",
     )  # fmt: skip
-    page.add_argument("--executor", help="worker (a process of its own), inline or dask://host:port")
+    page.add_argument(
+        "--executor", help="worker (a process of its own), inline or dask://host:port"
+    )
     page.add_argument("--device", help="cpu, cuda, mps; by default the best there is")
     page.add_argument("--version", action=_Version, help="print the version and stop")
     add_options(top.add_argument_group("what one visitor may use (0 is no limit)"))

@@ -67,8 +67,7 @@ class ModelCache:
     def held(self) -> tuple[tuple[str, int, str], ...]:
         """Id, bytes and device of what is loaded."""
         return tuple(
-            (model.file.id, model.file.bytes, device)
-            for (_, device), model in self._loaded.items()
+            (model.file.id, model.file.bytes, device) for (_, device), model in self._loaded.items()
         )
 
     def _bytes(self) -> int:

@@ -226,9 +226,7 @@ class RunnerStore(StoreBase):
         """Say that this studio lives, in the rows of all jobs that are its to do."""
         with self._write() as session:
             session.execute(
-                update(JobRow)
-                .where(JobRow.runner == self.me, _BEGUN)
-                .values(beat=JobRow.beat + 1)
+                update(JobRow).where(JobRow.runner == self.me, _BEGUN).values(beat=JobRow.beat + 1)
             )
 
     def take_over(self, job: Leftover) -> bool:

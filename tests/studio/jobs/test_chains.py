@@ -101,9 +101,7 @@ def test_a_deleted_step_leaves_nobody_waiting(settings: Settings, write: Write) 
     [[first, second]] = Recipes(studio).submit(LOCAL, session_of(studio), _recipe({}, {}), write())
     studio.store.remove_job(LOCAL, first)
     assert studio.job(LOCAL, second).state == "cancelled"
-    with closing(
-        sqlite3.connect(settings.home / "studio.db")
-    ) as plain:  # by another
+    with closing(sqlite3.connect(settings.home / "studio.db")) as plain:  # by another
         plain.execute("UPDATE jobs SET state = 'planned'")
         plain.commit()
     studio.start()
