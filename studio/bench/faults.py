@@ -31,6 +31,7 @@ from studio.jobs.views import JobView
 
 TITLE = "What is left after kills, a full disk, a read-only folder, a lost input, a jumping clock"
 _PATIENCE = 1800.0  # seconds for a batch
+_STILL = 15.0  # seconds without anything ending
 _OWNERS = (LOCAL, "f" * 32)
 
 
@@ -95,6 +96,14 @@ class Batch:
                 raise RuntimeError("the queue stands still")
             time.sleep(0.02)
         return self.jobs()
+
+    def settle(self) -> None:
+        """Until all have ended, or something has and then nothing for a while."""
+        before, since = self.ended(), time.monotonic()
+        while before < len(self.ids) and (not before or time.monotonic() - since < _STILL):
+            time.sleep(0.1)
+            if self.ended() != before:
+                before, since = self.ended(), time.monotonic()
 
     def retry(self) -> list[JobView]:
         """Run again what failed, until all is done (or it fails three times more)."""
@@ -203,8 +212,10 @@ def full_disk() -> dict[str, Any]:
             free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
             ballast.write_bytes(b"." * max(0, free - 3 * 2**20))
             with _running(batch):
-                failed = [job for job in batch.wait() if job.state == "failed"]
+                # Where not even the database can be written the queue waits, by intent, for room.
+                batch.settle()
                 ballast.unlink()
+                failed = [job for job in batch.wait() if job.state == "failed"]
                 _smaller(batch, failed)
                 batch.retry()
             return batch.row("full disk (tmpfs)", 1, failed)

@@ -263,7 +263,9 @@ class Runner:
     def _complain(self, sentence: str) -> None:
         if sentence != self._said:
             self._said = sentence
-            sys.stderr.write(f"{sentence}\n")
+            with suppress(OSError):  # what keeps this from being said may be the same full disk
+                sys.stderr.write(f"{sentence}\n")
+                sys.stderr.flush()
 
     def _task(self, job: Claimed, workspace: Path) -> Task:
         return Task(
