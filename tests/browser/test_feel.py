@@ -59,7 +59,7 @@ def test_keys_open_tabs_and_can_be_turned_off(come: Come) -> None:
     visitor = come()
     page = visitor.page
     visitor.open("raw")
-    page.keyboard.press("Alt+3")
+    page.keyboard.press("Alt+2")
     speech = page.locator("[role=tab][data-tab-id=speech]")
     expect(speech).to_have_attribute("aria-selected", "true")
     keys = page.get_by_role("dialog", name="Keys")
