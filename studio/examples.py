@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from db.schema import new_id
 from engines.base import UserError
 from studio.config import KEPT
+from studio.jobs.requests import check_params
 from studio.jobs.store_examples import ExampleStore
 from studio.workspace import remove_tree
 
@@ -77,8 +78,6 @@ class Examples:
 
 def prepare(studio: Studio, wanted: Sequence[tuple[str, Path]]) -> list[str]:
     """Queue what was not made yet of (engine, example); returns the ids of the jobs."""
-    from studio.jobs.service import check_params
-
     store = ExampleStore(studio.factory)
     session = studio.open_session(KEPT).id
     queued: list[str] = []

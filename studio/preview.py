@@ -20,7 +20,7 @@ from engines.raw.noiser.training import WEIGHTS, TrainEngine
 from engines.superres.preview import AFTER, BEFORE, FACTS, PreviewEngine
 from studio.forms import fields_of
 from studio.inbox import Inbox
-from studio.jobs.service import check_params, refuse_local
+from studio.jobs.requests import check_params, refuse_local
 from studio.jobs.views import JobView, NotFound
 from studio.questions import Questions, waits
 

@@ -10,7 +10,8 @@ from engines import registry
 from engines.base import UserError
 from studio.effects import Effect
 from studio.inbox import Inbox
-from studio.jobs.service import Studio, check_params
+from studio.jobs.requests import check_params
+from studio.jobs.service import Studio
 from studio.presets import Preset
 from studio.recipes.recipe import Recipe, Step, checked, named
 from studio.recipes.runs import Recipes

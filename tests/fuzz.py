@@ -93,7 +93,7 @@ def changed(whole: bytes, edits: Sequence[Edit], cut: float, early: bool) -> byt
 def fuzz_forms(seconds: float) -> str:
     """Give engines' parameters and the page's forms whatever can be sent, until the time is up."""
     from studio.forms import fields_of
-    from studio.jobs.service import check_params
+    from studio.jobs.requests import check_params
 
     ids = registry.engine_ids()
     values = st.recursive(

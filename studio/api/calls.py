@@ -16,7 +16,8 @@ from studio.api.errors import ApiError
 from studio.api.inline import is_inline, keep_inline
 from studio.api.types import EngineFacts, File, JobResult, JobStatus, Submitted
 from studio.described import describe
-from studio.jobs.service import Studio, items_of
+from studio.jobs.requests import items_of
+from studio.jobs.service import Studio
 from studio.jobs.views import ArtifactView, JobView
 from studio.uploads import is_own
 

@@ -8,7 +8,8 @@ from engines import registry
 from engines.base import UserError
 from studio.commands import output, parameters, settings
 from studio.config import VERSION
-from studio.jobs.service import LOCAL, Studio, check_params
+from studio.jobs.requests import check_params
+from studio.jobs.service import LOCAL, Studio
 from studio.presets import Preset, Presets
 
 

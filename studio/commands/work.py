@@ -12,7 +12,8 @@ from typing import Any
 from engines import registry
 from engines.base import Engine, UserError
 from studio.commands import parameters, settings
-from studio.jobs.service import LOCAL, Studio, check_params
+from studio.jobs.requests import check_params
+from studio.jobs.service import LOCAL, Studio
 from studio.jobs.views import JobView
 from studio.recipes.book import read_recipe
 from studio.recipes.recipe import Recipe

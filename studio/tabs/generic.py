@@ -22,7 +22,8 @@ from engines.registry import engine_class
 from studio.config import Settings
 from studio.forms import Form, ModelChoices
 from studio.inbox import Chosen, Inbox
-from studio.jobs.service import Studio, items_of
+from studio.jobs.requests import items_of
+from studio.jobs.service import Studio
 from studio.jobs.views import JobView
 from studio.panels.files import FilesPanel, Offer
 from studio.panels.presets import PresetsPanel

@@ -10,7 +10,8 @@ import pytest
 
 from studio.cameras import camera_choices
 from studio.cli import main
-from studio.jobs.service import LOCAL, items_of
+from studio.config import LOCAL
+from studio.jobs.requests import items_of
 from studio.tabs.camera import calibration, settings_table
 from tests.engines.raw.make_frames import truth, write_frame, write_set
 

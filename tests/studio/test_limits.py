@@ -21,7 +21,8 @@ from studio import examples
 from studio.config import KEPT, LOCAL, Settings
 from studio.examples import prepare
 from studio.jobs.bounded import measure
-from studio.jobs.service import Studio, check_params, refuse_local
+from studio.jobs.requests import check_params, refuse_local
+from studio.jobs.service import Studio
 from studio.jobs.views import NotFound
 from studio.jobs.visited import Visited
 from studio.limits import LimitReached, Limits, told
