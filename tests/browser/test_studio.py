@@ -267,7 +267,7 @@ def test_weights_are_added_by_dropping_them_and_can_be_chosen(come: Come, tmp_pa
     page.set_viewport_size({"width": 1440, "height": 900})
     visitor.tab("raw")
     page.get_by_role("button", name="Advanced").click()
-    page.get_by_label("Weights").click()
+    page.get_by_role("combobox", name="Weights").click()
     expect(page.get_by_role("option", name="(my own) (yours)")).to_be_visible()
     page.keyboard.press("Escape")
     visitor.tab("models")

@@ -25,6 +25,7 @@ NEEDS_CHROMIUM = [
         reason="no Chromium was found; install one (Debian: apt-get install chromium)",
     ),
 ]
+REFUSED = 422  # what was asked is wrong, which the page says in a sentence
 # Said by Gradio's own upload code each time; it means nothing.
 _GRADIO = {"Method not implemented."}
 
@@ -100,7 +101,8 @@ class Visitor:
 
     def _console(self, kind: str, text: str) -> None:
         lost = self.studio_may_be_gone and "net::ERR_" in text
-        if kind in ("error", "warning") and text not in _GRADIO and not lost:
+        refused = f"status of {REFUSED} " in text
+        if kind in ("error", "warning") and text not in _GRADIO and not lost and not refused:
             self.complaints.append(f"console {kind}: {text}")
 
     def _request(self, request: Request) -> None:
@@ -114,7 +116,7 @@ class Visitor:
             self.complaints.append(f"failed: {request.url} {request.failure}")
 
     def _response(self, response: Response) -> None:
-        if response.status >= 400:
+        if response.status >= 400 and response.status != REFUSED:
             self.complaints.append(f"status {response.status}: {response.url}")
 
     def open(self, tab: str = "raw", session: str = "") -> None:
