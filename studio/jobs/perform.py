@@ -343,7 +343,8 @@ def validation_sentence(error: ValidationError) -> str:
 
 
 def _cut(text: str) -> str:
-    """What somebody sent, as much of it as a sentence can hold."""
+    """What somebody sent, as much of it as a sentence can hold, in a line."""
+    text = "".join(letter if letter.isprintable() else "?" for letter in text)
     return text if len(text) <= _QUOTED else f"{text[: _QUOTED - 1]}…"
 
 
