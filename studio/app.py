@@ -44,6 +44,7 @@ _MADE_BY_HAND: Mapping[str, type[MethodTab]] = {
     "raw": RawTab, "super-resolution": SuperresTab, "speech": SpeechTab,
     "separation": SeparationTab, "quantization": QuantizeTab,
 }  # fmt: skip
+_STATES = 300  # pages that are open at once; Gradio takes a megabyte for each
 _PORTS = 100
 _WORDS = {  # Gradio's own words on its drop zone
     "upload_text.drop_file": "Drop files here",
@@ -102,6 +103,7 @@ def launch_options(studio: Studio) -> dict[str, Any]:
         # Gradio would give up where the page is not answered within 3 s, as on a busy machine; that
         # the server answers it has found out before.
         "_frontend": False,
+        "state_session_capacity": _STATES,
         "footer_links": [],
         "max_file_size": settings.max_upload_mb * 1024 * 1024,
         "i18n": gr.I18n(en=_WORDS),

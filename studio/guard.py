@@ -38,6 +38,7 @@ _ASKED = re.compile(  # what the page and the API ask of Gradio
     r"|heartbeat/[^/]+|(?:run|api)/[^/]+/?|call/[^/]+(?:/[^/]+)?/?|startup-events|theme\.css"
     r"|login_check/?|user/?|app_id/?|cancel|reset/?)"
 )
+_CALLED = re.compile(r"/gradio_api/call/[^/]+/([^/]+)/?")  # what came of a program's call
 _CLOSED = re.compile(r"/(?:file|proxy)[=/]|/(?:monitoring|svelte|dev)(?:/|$)")
 # Gradio evaluates its templates, hence unsafe-eval; no host but our own may be asked for anything.
 _POLICY = (
@@ -108,6 +109,8 @@ class VisitorMiddleware:
                 if token:
                     found.append("Set-Cookie", _cookie(token, secure=secure))
             await send(message)
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                _forget_call(scope)
 
         await self.app(scope, receive, answer)
 
@@ -209,6 +212,15 @@ class VisitorMiddleware:
 def _check_path(path: str) -> None:
     if _CLOSED.match(path) or (path.startswith("/gradio_api") and not _ASKED.fullmatch(path)):
         raise _Refused(404, "There is no such page here")
+
+
+def _forget_call(scope: Scope) -> None:
+    """Gradio makes a state of a megabyte for every call by a program, and keeps 10 000 of them."""
+    found = _CALLED.fullmatch(scope["path"])
+    if found is not None:
+        states = scope["app"].state_holder
+        states.session_data.pop(found[1], None)
+        states.time_last_used.pop(found[1], None)
 
 
 def _is_login(scope: Scope) -> bool:

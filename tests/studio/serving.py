@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from gradio import Blocks
 
 from engines import registry
 from studio.app import free_port, open_page
@@ -27,6 +28,7 @@ class Page:
     """A served studio."""
 
     studio: Studio
+    blocks: Blocks
     address: str
     stack: ExitStack
 
@@ -61,6 +63,6 @@ def serving(home: Callable[[], Path]) -> Iterator[Serve]:
             stack.callback(studio.stop)
             blocks, _ = open_page(studio)
             stack.callback(blocks.close, verbose=False)
-            return Page(studio, f"http://127.0.0.1:{port}", stack)
+            return Page(studio, blocks, f"http://127.0.0.1:{port}", stack)
 
         yield server

@@ -77,6 +77,13 @@ def test_a_program_gets_what_it_asked_for(page: Page) -> None:
     assert call(page, ANN, "cancel", done["job"])["state"] == "done"
 
 
+def test_a_call_leaves_nothing_in_memory(page: Page) -> None:
+    before = len(page.blocks.state_holder.session_data)
+    for _ in range(3):
+        assert len(call(page, ANN, "engines", "")) > 3
+    assert len(page.blocks.state_holder.session_data) <= before
+
+
 def test_every_error_has_a_code_and_a_sentence(page: Page) -> None:
     sent = upload(page, ANN)
     wrong = {
