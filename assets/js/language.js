@@ -1,7 +1,9 @@
 // The page in another language: every text that is shown is looked up in one catalogue,
 // assets/languages/<language>.json, English text -> translation. `{1}`, `{2}` stand for what changes
-// in a text (numbers, names) and are themselves looked up. What the catalogue lacks stays English;
-// names of files (<bdi>), code and what people type are never touched.
+// in a text (numbers, names) and are themselves looked up. A form of few words that begins with such a
+// place ("{1} left") takes only numbers and texts of the catalogue there, or it would fit any sentence.
+// What the catalogue lacks stays English; names of files (<bdi>), code and what people type are never
+// touched.
 (() => {
   const KEY = "noise-studio-language";
   const NAMES = { en: "English", zh: "中文" };
@@ -26,6 +28,8 @@
   const ATTRIBUTES = ["aria-label", "aria-valuetext", "title", "placeholder", "alt"];
   const TREE = { childList: true, subtree: true, characterData: true, attributeFilter: ATTRIBUTES };
   const exact = new Map(), forms = [], known = new Map();
+  const FEW = 12; // letters
+  const NUMBER = /^[\d.,:\u00a0 ]+( ?[a-zA-Z%]{1,5}( [\d.,]+ ?[a-zA-Z]{1,5})*)?$/; // 3, 1.4 MB, 2 min 5 s
   const KNOWN = 5000; // texts; progress makes new ones for ever
 
   const read = (catalogue) => {
@@ -34,9 +38,11 @@
       const order = [];
       const form = english.replace(/[.*+?^$()|[\]\\]/g, "\\$&")
         .replace(/\{(\d)\}/g, (_, number) => { order.push(number); return "(.+?)"; });
-      forms.push([new RegExp(`^${form}$`, "s"), order, own, english.replace(/\{\d\}/g, "").length]);
+      const letters = english.replace(/\{\d\}|[^a-z]/gi, "").length;
+      const strict = english.startsWith("{") && letters < FEW;
+      forms.push({ form: new RegExp(`^${form}$`, "s"), order, own, letters, strict });
     }
-    forms.sort((a, b) => b[3] - a[3]); // what says most is tried first
+    forms.sort((a, b) => b.letters - a.letters); // what says most is tried first
   };
 
   const told = (text) => {
@@ -45,9 +51,9 @@
     let own = exact.get(english) ?? known.get(english);
     if (own === undefined) {
       own = english;
-      for (const [form, order, wanted] of forms) {
+      for (const { form, order, own: wanted, strict } of forms) {
         const found = form.exec(english);
-        if (!found) continue;
+        if (!found || (strict && !found.slice(1).every((part) => NUMBER.test(part) || exact.has(part)))) continue;
         own = wanted.replace(/\{(\d)\}/g, (_, number) => told(found[order.indexOf(number) + 1]));
         break;
       }

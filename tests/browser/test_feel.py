@@ -89,6 +89,12 @@ def test_the_page_speaks_chinese_where_the_browser_does(come: Come) -> None:
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="快捷键")).to_contain_text("下一个")
     page.keyboard.press("Escape")
+    # Forms of few words fit what they are for, and no other sentence.
+    page.evaluate("""(texts) => texts.forEach((text, at) => document.body.append(
+      Object.assign(document.createElement("p"), { id: `said-${at}`, textContent: text })))""",
+      ["3 running", "The recipe of this project (0.6 M)"])  # fmt: skip
+    expect(page.locator("#said-0")).to_have_text("3 个运行中")
+    expect(page.locator("#said-1")).to_have_text("The recipe of this project (0.6 M)")
     page.locator("[data-language]").select_option("en")
     expect(page.locator("#run-raw")).to_have_text(re.compile("Run"))
     expect(page.locator("html")).to_have_attribute("lang", "en")
