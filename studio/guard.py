@@ -108,9 +108,9 @@ class VisitorMiddleware:
                     found.setdefault("Content-Security-Policy", _POLICY + _FRAMES)
                 if token:
                     found.append("Set-Cookie", _cookie(token, secure=secure))
-            await send(message)
             if message["type"] == "http.response.body" and not message.get("more_body", False):
                 _forget_call(scope)
+            await send(message)
 
         await self.app(scope, receive, answer)
 

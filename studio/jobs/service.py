@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -410,7 +410,7 @@ class Studio:
         session_id: str,
         items: Sequence[Sequence[Path]],
         uploads: bool | Collection[Path] = False,
-    ) -> Iterator[list[list[Path]]]:
+    ) -> Generator[list[list[Path]]]:
         """The items with absolute paths, uploads moved into the session; the block queues them.
 
         If it fails nothing was taken: the uploads are moved back.

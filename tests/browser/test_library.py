@@ -153,7 +153,9 @@ def test_two_results_of_one_file_stand_side_by_side(come: Come, notes: list[Path
     cards = visitor.library("Beside")
     page.get_by_role("searchbox", name="Search file names").fill("")
     expect(cards).to_have_count(4)
-    page.get_by_role("button", name="Clear", exact=True).click()
+    clear = page.get_by_role("button", name="Clear", exact=True)
+    if clear.is_visible():  # a library that was drawn anew meanwhile has nothing selected
+        clear.click()
     for name in ("coast two", "harbour"):
         cards.filter(has_text=name).get_by_role("checkbox").check()
     compare.click()

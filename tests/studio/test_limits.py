@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -59,13 +60,14 @@ def admit(limits: Limits, owner: str = ANN, jobs: int = 1, stored: int = 0) -> N
 
 
 def test_each_limit_says_what_it_is(space: Settings) -> None:
-    for limits, asked, word in (
+    cases: tuple[tuple[Limits, dict[str, Any], str], ...] = (
         (Limits(space, Counts(own=5)), {}, "5 jobs may wait"),
         (Limits(space, Counts(everybodys=20)), {}, "Too many people"),
         (Limits(space, Counts()), {"jobs": 4}, "3 files"),
         (Limits(space, Counts()), {"stored": 2**20 + 1}, "1 MB"),
         (Limits(replace(space, min_free_mb=2**40), Counts()), {}, "no room"),
-    ):
+    )
+    for limits, asked, word in cases:
         with pytest.raises(LimitReached, match=word):
             admit(limits, **asked)
 

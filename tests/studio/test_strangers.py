@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import secrets
@@ -21,6 +20,7 @@ from studio.model_routes import ModelRoutes
 from studio.uploads import own_folder
 from studio.visitors import KEY, Visitors
 from tests.studio.serving import Page, Serve
+from tests.studio.threads import run_apart
 
 ANN, BEN = ({KEY: secrets.token_hex(16)} for _ in range(2))
 MB = 2**20
@@ -262,7 +262,7 @@ def test_tools_share_queue_limits_and_owners(page: Page) -> None:
             assert tools["demo_big"].input_schema["required"] == ["files"]
             return [await client.call_tool(*one) for one in calls]
 
-    first, path, params, many = asyncio.run(agent(
+    first, path, params, many = run_apart(agent(
         ANN,
         ("demo_big", {"files": [file], "times": 2, "wait": 60}),
         ("demo_big", {"files": ["/etc/hostname"]}),
@@ -275,10 +275,10 @@ def test_tools_share_queue_limits_and_owners(page: Page) -> None:
     for told, code in ((path, "no_such_file"), (params, "invalid"), (many, "invalid")):
         assert told.is_error
         assert json.loads(told.content[0].text)["code"] == code
-    foreign, unknown = asyncio.run(agent(BEN, ("job_result", {"job": job}), ("nothing", {})))
+    foreign, unknown = run_apart(agent(BEN, ("job_result", {"job": job}), ("nothing", {})))
     assert json.loads(foreign.content[0].text)["code"] == "not_found"
     assert json.loads(unknown.content[0].text)["code"] == "no_such_engine"
-    [nobody] = asyncio.run(agent({}, ("job_result", {"job": job})))
+    [nobody] = run_apart(agent({}, ("job_result", {"job": job})))
     assert json.loads(nobody.content[0].text)["code"] == "not_identified"
     assert call(page, ANN, "result", job)["state"] == "done"  # one history for all doors
 

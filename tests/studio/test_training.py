@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -24,6 +23,7 @@ from studio.model_actions import ModelActions
 from studio.model_files import ModelFiles
 from studio.training import Lesson, Training
 from tests.studio.scenes import scene_of
+from tests.studio.threads import run_apart
 
 OTHER = "f" * 32
 
@@ -111,7 +111,7 @@ def test_strangers_add_train_and_check_nothing(shared: Studio) -> None:
     scene = scene_of(shared, OTHER)
     for refused in (
         lambda: Training(shared).start(OTHER, scene.session.id, {"recipe": "noiser"}),
-        lambda: asyncio.run(files.receive("", "a.pth", 1, _pieces(b"a"))),
+        lambda: run_apart(files.receive("", "a.pth", 1, _pieces(b"a"))),
         lambda: files.keep("0" * 32),
         *(
             lambda action=action: action({"key": "x", "text": "x"}, scene)
@@ -137,7 +137,7 @@ def test_sent_weights_are_hashed_checked_and_kept(
     files = ModelFiles(settings)
 
     def send(name: str = "../my own.pth", sent: bytes = content) -> str:
-        token, found = asyncio.run(files.receive("", name, len(sent), _pieces(sent)))
+        token, found = run_apart(files.receive("", name, len(sent), _pieces(sent)))
         assert found == sha256(sent).hexdigest()
         return token
 
@@ -160,9 +160,9 @@ def test_sent_weights_are_hashed_checked_and_kept(
         raise ConnectionResetError
 
     with pytest.raises(UserError, match="could not be kept"):
-        asyncio.run(files.receive("", "half.pth", 9, broken()))
+        run_apart(files.receive("", "half.pth", 9, broken()))
     with pytest.raises(UserError, match="The disk has no room"):
-        asyncio.run(files.receive("", "huge.pth", 10**15, _pieces(b"")))
+        run_apart(files.receive("", "huge.pth", 10**15, _pieces(b"")))
     assert not list((settings.temporary / "models").glob("*"))
 
 

@@ -65,7 +65,7 @@ class Dark(Protocol):
         ...
 
     @property
-    def black(self) -> tuple[float, float, float, float]:
+    def black(self) -> tuple[float, ...]:
         """Black level of the cell's four sites, DN."""
         ...
 

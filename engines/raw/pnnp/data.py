@@ -74,7 +74,7 @@ class Learned:
 @dataclass(frozen=True)
 class _Made:
     name: str
-    black: tuple[float, float, float, float]
+    black: tuple[float, ...]
     span: float
     cfa: str
     levels: NDArray[np.uint16]

@@ -150,7 +150,7 @@ def test_engines_for_bayer_say_so(tmp_path: Path) -> None:
 
 
 def test_unknown_colours_of_four_are_refused(tmp_path: Path) -> None:
-    settings = KINDS["four"] | {"matrix": ()}
+    settings: dict[str, Any] = KINDS["four"] | {"matrix": ()}
     path = write_input(tmp_path / "a.dng", _grey("four"), **settings)
     with pytest.raises(UserError, match="neither it nor LibRaw says"):
         read_raw(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -36,10 +36,10 @@ def _job(
     output = Path(name).with_suffix(".out").name
     files = [FileFacts("output", kind, "", output, "1" * 64, size, primary=True)]
     outcome = Outcome(
-        state, inputs=((sha256 or "0" * 64, 3),), camera=camera, seconds=size,
+        cast("Any", state), inputs=((sha256 or "0" * 64, 3),), camera=camera, seconds=size,
         files=tuple(files), measurements=tuple((k, v, "") for k, v in measured.items()),
         error=None if state == "done" else "It went wrong",
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
     store.finish(job, outcome, [(file, Path("/out") / file.name) for file in files])
     return job
 
