@@ -150,6 +150,7 @@ def test_two_results_of_one_file_stand_side_by_side(come: Come, notes: list[Path
     expect(sheet.get_by_role("table", name="How each was made")).to_contain_text("Invert")
     sheet.get_by_role("button", name="Open").last.click()
     expect(page.locator("#ns-result-demo h2")).to_have_text("coast one.txt")
+    expect(page.locator("[data-place]")).to_have_attribute("data-tab", "demo")
     cards = visitor.library("Beside")
     page.get_by_role("searchbox", name="Search file names").fill("")
     expect(cards).to_have_count(4)

@@ -136,8 +136,12 @@ class Visitor:
 
     def library(self, session: str) -> Locator:
         """Go to the library, narrowed to a session; its cards."""
-        self.tab("library")
         field = self.page.get_by_role("combobox", name="In which session")
+        for _ in range(3):  # what was opened just before may still come to the front once more
+            self.tab("library")
+            self.page.wait_for_timeout(1000)
+            if field.is_visible():
+                break
         option = field.locator("option", has_text=session)
         expect(option).to_have_count(1)
         field.select_option(value=option.get_attribute("value"))
