@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.database import DatabaseError, writing
 from db.schema import ModelRow
 from engines.base import UserError
 from engines.weights import ModelFile, bundled, convert, load, read_model, sha256_of
 from studio.config import Settings
+from studio.transaction import transaction
 
 
 class Models:
@@ -38,14 +38,6 @@ class Models:
                 found.append(read_model(Path(row.path), row.id, state))
         return [file for file in found if network in ("", file.network, file.network.split("/")[0])]
 
-    @contextmanager
-    def _write(self) -> Generator[Session]:
-        try:
-            with writing(self._factory) as session:
-                yield session
-        except DatabaseError as error:
-            raise UserError(str(error)) from error
-
     def _rows(self) -> Sequence[ModelRow]:
         with self._factory() as session:
             return session.scalars(select(ModelRow).order_by(ModelRow.added)).all()
@@ -63,7 +55,7 @@ class Models:
             number += 1
             model_id = f"{stem}-{number}"
         file = self._convert(source, self._folder / f"{model_id}.safetensors")
-        with self._write() as session:
+        with transaction(self._factory) as session:
             session.merge(
                 ModelRow(
                     id=file.id, layout=file.network, state=file.state, source=file.source,
@@ -92,7 +84,7 @@ class Models:
         """
         if any(file.id == model_id for file in bundled()):
             raise UserError(f"{model_id} ships with the studio and stays; added weights can go")
-        with self._write() as session:
+        with transaction(self._factory) as session:
             row = session.get(ModelRow, model_id)
             if row is None:
                 raise UserError(f"There are no weights called {model_id}; `models` lists them")

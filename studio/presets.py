@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -12,11 +11,11 @@ from typing import Any, cast
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.database import DatabaseError, writing
 from db.schema import PresetRow
 from engines.base import UserError
 from studio.jobs.views import NotFound
 from studio.recipes.recipe import named
+from studio.transaction import transaction
 
 _MOST = 1000  # of an owner
 
@@ -93,7 +92,7 @@ class Presets:
             UserError: the name is empty, or too many are kept.
         """
         kept = named(name)
-        with self._write() as session:
+        with transaction(self._factory) as session:
             _forget(session, owner, engine_id, kept)
             if len(session.scalars(_mine(owner)).all()) >= _MOST:
                 raise UserError(f"At most {_MOST} presets are kept; delete one first")
@@ -113,22 +112,14 @@ class Presets:
             return
         if any((p.engine, p.name) == (preset.engine, new) for p in self.list(owner)):
             raise UserError(f"There is a preset called {new} already; choose another name")
-        with self._write() as session:
+        with transaction(self._factory) as session:
             for row in session.scalars(_called(owner, preset.engine, preset.name)):
                 row.name = new
 
     def remove(self, owner: str, preset: Preset) -> None:
         """Delete a preset; what was made with it stays as it is."""
-        with self._write() as session:
+        with transaction(self._factory) as session:
             _forget(session, owner, preset.engine, preset.name)
-
-    @contextmanager
-    def _write(self) -> Generator[Session]:
-        try:
-            with writing(self._factory) as session:
-                yield session
-        except DatabaseError as error:
-            raise UserError(str(error)) from error
 
 
 def _mine(owner: str) -> Any:

@@ -19,8 +19,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from studio.config import Settings
 from studio.jobs.recovery import take_over
 from studio.jobs.store import Store
-from studio.jobs.store_base import CannotWrite
 from studio.jobs.store_runner import Leftover
+from studio.transaction import CannotWrite
 
 BEAT_EVERY = 2.0  # seconds
 LOST_AFTER = 30.0  # seconds without a beat

@@ -23,9 +23,9 @@ from studio.jobs.keeper import Keeper
 from studio.jobs.memory import WorkerMemory
 from studio.jobs.recovery import recover
 from studio.jobs.store import Store
-from studio.jobs.store_base import CannotWrite
 from studio.jobs.store_runner import Claimed
 from studio.jobs.task import FileFacts, Outcome, Progress, Task
+from studio.transaction import CannotWrite
 from studio.workspace import printable, remove_tree
 
 _LOOK_EVERY = 0.5  # seconds between looks for jobs that another process queued

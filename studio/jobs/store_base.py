@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from sqlalchemy import and_
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.database import DatabaseError, shared, writing
+from db.database import shared
 from db.schema import JobRow, new_id
 from engines import registry
-from engines.base import UserError
+from studio.transaction import transaction
 
 ASIDE = JobRow.engine.in_(registry.aside_ids())  # questions of the page stand in no list
 LISTED = and_(~ASIDE, JobRow.deleted.is_(None))  # nor does what is in the trash
-
-
-class CannotWrite(UserError):
-    """The database takes nothing now; the same may work later."""
 
 
 class StoreBase:
@@ -29,13 +24,8 @@ class StoreBase:
         self.me = new_id()  # names this studio in the rows of the jobs that it does
         self.shared = shared(factory)  # other machines' studios may do jobs as well
 
-    @contextmanager
-    def _write(self) -> Generator[Session]:
-        try:
-            with writing(self._factory) as session:
-                yield session
-        except DatabaseError as error:
-            raise CannotWrite(str(error)) from error
+    def _write(self) -> AbstractContextManager[Session]:
+        return transaction(self._factory)
 
 
 def drop_results(row: JobRow) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -12,11 +10,11 @@ from typing import Any, cast
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.database import DatabaseError, writing
 from db.schema import RecipeRow
 from engines.base import UserError
 from studio.jobs.views import NotFound
 from studio.recipes.recipe import Recipe, Step, checked, from_text, named
+from studio.transaction import transaction
 
 SHIPPED = Path(__file__).resolve().parents[2] / "assets" / "recipes"
 _LONGEST = 1 << 20  # bytes of a file
@@ -55,7 +53,7 @@ class RecipeBook:
         """
         kept = replace(checked(recipe), shipped=False)
         _not_shipped(kept.name)
-        with self._write() as session:
+        with transaction(self._factory) as session:
             row = _row(session, owner, kept.name)
             if row is not None and not replacing:
                 raise UserError(f"There is a recipe called {kept.name} already; choose another")
@@ -78,7 +76,7 @@ class RecipeBook:
         new = named(to)
         _not_shipped(name)
         _not_shipped(new)
-        with self._write() as session:
+        with transaction(self._factory) as session:
             row = _row(session, owner, name)
             if row is None:
                 raise NotFound(f"There is no recipe of yours called {name}")
@@ -94,19 +92,11 @@ class RecipeBook:
             UserError: it ships.
         """
         _not_shipped(name)
-        with self._write() as session:
+        with transaction(self._factory) as session:
             row = _row(session, owner, name)
             if row is None:
                 raise NotFound(f"There is no recipe of yours called {name}")
             session.delete(row)
-
-    @contextmanager
-    def _write(self) -> Generator[Session]:
-        try:
-            with writing(self._factory) as session:
-                yield session
-        except DatabaseError as error:
-            raise UserError(str(error)) from error
 
 
 @lru_cache

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.database import DatabaseError, writing
 from db.schema import JobRow, WatchedRow, new_id
-from engines.base import UserError
+from studio.transaction import transaction
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,7 @@ class Ledger:
     def add(self, path: Path, state: State, sha256: str, batch: str) -> Entry:
         """Note that a file is taken; without a batch nothing is to be done with it."""
         entry = Entry(new_id(), path, state, sha256, batch, not batch)
-        with self._write() as session:
+        with transaction(self._factory) as session:
             session.add(
                 WatchedRow(
                     id=entry.id, watch=self._watch, path=str(path), bytes=state.bytes,
@@ -81,18 +78,18 @@ class Ledger:
 
     def end(self, entry: Entry) -> None:
         """Its jobs have come to an end, whichever."""
-        with self._write() as session:
+        with transaction(self._factory) as session:
             query = update(WatchedRow).where(WatchedRow.id == entry.id)
             session.execute(query.values(ended=True))
 
     def remove(self, entry: Entry) -> None:
         """It could not be queued, and is to be taken again."""
-        with self._write() as session:
+        with transaction(self._factory) as session:
             session.execute(delete(WatchedRow).where(WatchedRow.id == entry.id))
 
     def forget(self) -> None:
         """Everything is to be done again."""
-        with self._write() as session:
+        with transaction(self._factory) as session:
             session.execute(delete(WatchedRow).where(WatchedRow.watch == self._watch))
 
     def jobs(self, batch: str) -> list[str]:
@@ -100,11 +97,3 @@ class Ledger:
         query = select(JobRow.id).where(JobRow.batch == batch).order_by(JobRow.number)
         with self._factory() as session:
             return list(session.scalars(query))
-
-    @contextmanager
-    def _write(self) -> Generator[Session]:
-        try:
-            with writing(self._factory) as session:
-                yield session
-        except DatabaseError as error:
-            raise UserError(str(error)) from error
