@@ -6,11 +6,10 @@ are served from here, after the visitor was compared with the job's owner.
 
 from __future__ import annotations
 
-import json
 import mimetypes
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
@@ -26,6 +25,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from engines.base import UserError
+from studio.answers import FRESH, json_of, missing, refused
 from studio.archive import Member, zip_stream
 from studio.asking import Asking
 from studio.inbox import Inbox
@@ -96,7 +96,7 @@ class StudioRoutes:
 
     async def alive(self, request: Request) -> Response:
         """Lets the page see that the studio is there, and whether it was started anew."""
-        return JSONResponse({"boot": self._boot}, headers={"Cache-Control": "no-store"})
+        return JSONResponse({"boot": self._boot}, headers=FRESH)
 
     async def file(self, request: Request) -> Response:
         """One file of a job of the visitor's, whole or in ranges; `?download=1` to save it."""
@@ -106,9 +106,9 @@ class StudioRoutes:
                 self._studio.artifact, owner, request.path_params["artifact_id"]
             )
         except UserError:
-            return _missing()
+            return missing()
         if found.name != request.path_params["name"] or not found.path.is_file():
-            return _missing()
+            return missing()
         return _file(found.path, found.name, request)
 
     async def chosen(self, request: Request) -> Response:
@@ -118,9 +118,9 @@ class StudioRoutes:
             owner = self._visitors.of_request(request)
             path = await run_in_threadpool(self._chosen, owner, **request.path_params)
         except UserError:
-            return _missing()
+            return missing()
         if path is None or Path(name).suffix.lower() not in _SOUNDS:
-            return _missing()
+            return missing()
         return _file(path, name, request)
 
     def _chosen(self, owner: str, session: str, tab: str, key: str, name: str) -> Path | None:
@@ -137,10 +137,10 @@ class StudioRoutes:
             owner = self._visitors.of_request(request)
             outputs = await run_in_threadpool(self._outputs, owner, kind, key)
         except UserError:
-            return _missing()
+            return missing()
         members = [Member(file.path, file.name) for file in outputs if not file.missing]
         if not members:
-            return _missing()
+            return missing()
         name = quote(f"noise-studio-{key[:8]}.zip")
         named = f'filename="{name}"'
         if kind == "folder":
@@ -172,17 +172,15 @@ class StudioRoutes:
         """
         try:
             owner = self._visitors.of_request(request)
-            question = await _json(request)
+            question = await json_of(request, _QUESTION)
             asked = await run_in_threadpool(
                 self._asking.ask, owner, request.path_params["job"],
                 str(question.get("prompt", "")), chat=question.get("chat") is True,
                 max_tokens=question.get("max_tokens", 64),
                 temperature=question.get("temperature", 0.0),
             )  # fmt: skip
-        except NotFound:
-            return _missing()
         except UserError as error:
-            return JSONResponse({"error": str(error)}, status_code=422)
+            return refused(error)
         return JSONResponse({"asked": asked})
 
     async def answer(self, request: Request) -> Response:
@@ -193,8 +191,8 @@ class StudioRoutes:
                 self._asking.answer, owner, request.path_params["asked"]
             )
         except UserError:
-            return _missing()
-        return JSONResponse(asdict(found), headers={"Cache-Control": "no-store"})
+            return missing()
+        return JSONResponse(asdict(found), headers=FRESH)
 
     async def stop(self, request: Request) -> Response:
         """Stop answering."""
@@ -202,7 +200,7 @@ class StudioRoutes:
             owner = self._visitors.of_request(request)
             await run_in_threadpool(self._asking.stop, owner, request.path_params["asked"])
         except UserError:
-            return _missing()
+            return missing()
         return JSONResponse({})
 
     async def overview(self, request: Request) -> Response:
@@ -212,7 +210,7 @@ class StudioRoutes:
             path = await run_in_threadpool(self._previews.picture, owner, **request.path_params)
             made, kind = await run_in_threadpool(self._overviews.image, path)
         except NotFound:
-            return _missing()
+            return missing()
         except UserError as error:
             return PlainTextResponse(str(error), status_code=422)
         return Response(made, media_type=kind, headers=_SHORTLY)
@@ -221,14 +219,12 @@ class StudioRoutes:
         """Have a region of a chosen picture enlarged; the body is JSON, see `Previews.ask`."""
         try:
             owner = self._visitors.of_request(request)
-            wanted = await _json(request)
+            wanted = await json_of(request, _QUESTION)
             asked = await run_in_threadpool(
                 self._previews.ask, owner, wanted=wanted, **request.path_params
             )
-        except NotFound:
-            return _missing()
         except UserError as error:
-            return JSONResponse({"error": str(error)}, status_code=422)
+            return refused(error)
         return JSONResponse({"asked": asked})
 
     async def region(self, request: Request) -> Response:
@@ -239,8 +235,8 @@ class StudioRoutes:
                 self._previews.look, owner, request.path_params["asked"]
             )
         except UserError:
-            return _missing()
-        return JSONResponse(asdict(found), headers={"Cache-Control": "no-store"})
+            return missing()
+        return JSONResponse(asdict(found), headers=FRESH)
 
     async def region_file(self, request: Request) -> Response:
         """One of the two pictures of a region."""
@@ -248,7 +244,7 @@ class StudioRoutes:
             owner = self._visitors.of_request(request)
             path = await run_in_threadpool(self._previews.file, owner, **request.path_params)
         except UserError:
-            return _missing()
+            return missing()
         return FileResponse(path, media_type="image/png", headers=_SHORTLY)
 
     async def stop_region(self, request: Request) -> Response:
@@ -257,28 +253,8 @@ class StudioRoutes:
             owner = self._visitors.of_request(request)
             await run_in_threadpool(self._previews.stop, owner, request.path_params["asked"])
         except UserError:
-            return _missing()
+            return missing()
         return JSONResponse({})
-
-
-async def _json(request: Request) -> dict[str, Any]:
-    """The body as an object.
-
-    Raises:
-        UserError: it is none, or too long for a question.
-    """
-    body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > _QUESTION:
-            raise UserError("The question is too long; shorten it")
-    try:
-        found = json.loads(body)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise UserError("This is no question; reload the page")
-    return found
 
 
 def _file(path: Path, name: str, request: Request) -> Response:
@@ -296,8 +272,3 @@ def _file(path: Path, name: str, request: Request) -> Response:
             "Content-Security-Policy": "default-src 'none'; sandbox",
         },
     )
-
-
-def _missing() -> Response:
-    # One answer for "not there" and "not yours": a guess must learn nothing.
-    return PlainTextResponse("There is no such file here", status_code=404)

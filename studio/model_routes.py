@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from engines.base import UserError
-from studio.jobs.views import NotFound
+from studio.answers import FRESH, json_of, missing, refused
 from studio.model_files import ModelFiles
 from studio.training import Training
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from studio.visitors import Visitors
 
 _LONGEST = 20_000  # bytes of a question
-_FRESH = {"Cache-Control": "no-store"}
 
 
 class ModelRoutes:
@@ -56,30 +54,30 @@ class ModelRoutes:
                 int(length) if length.isdecimal() else 0, _pieces(request),
             )  # fmt: skip
         except UserError as error:
-            return _refused(error)
+            return refused(error)
         return JSONResponse({"token": token, "sha256": sha256})
 
     async def keep(self, request: Request) -> Response:
         """Check what was sent and keep it; the body is JSON, `token` and `sha256`."""
         try:
             self._visitors.of_request(request)
-            wanted = await _json(request)
+            wanted = await json_of(request, _LONGEST)
             added = await run_in_threadpool(
                 self._files.keep, str(wanted.get("token", "")), str(wanted.get("sha256") or "")
             )
         except UserError as error:
-            return _refused(error)
+            return refused(error)
         return JSONResponse({"models": [{"id": one.id, "title": one.title} for one in added]})
 
     async def start(self, request: Request) -> Response:
         """Begin a training; the body is JSON, see `Training.start`."""
         try:
             owner = self._visitors.of_request(request)
-            wanted = await _json(request)
+            wanted = await json_of(request, _LONGEST)
             session = await run_in_threadpool(self._studio.open_session, owner)
             asked = await run_in_threadpool(self._training.start, owner, session.id, wanted)
         except UserError as error:
-            return _refused(error)
+            return refused(error)
         return JSONResponse({"asked": asked})
 
     async def look(self, request: Request) -> Response:
@@ -92,8 +90,8 @@ class ModelRoutes:
             else:
                 found = await run_in_threadpool(self._training.look, owner, asked)
         except UserError:
-            return _missing()
-        return JSONResponse(asdict(found) if found is not None else {}, headers=_FRESH)
+            return missing()
+        return JSONResponse(asdict(found) if found is not None else {}, headers=FRESH)
 
     async def stop(self, request: Request) -> Response:
         """End a training."""
@@ -101,7 +99,7 @@ class ModelRoutes:
             owner = self._visitors.of_request(request)
             await run_in_threadpool(self._training.stop, owner, request.path_params["asked"])
         except UserError:
-            return _missing()
+            return missing()
         return JSONResponse({})
 
     async def picture(self, request: Request) -> Response:
@@ -112,35 +110,10 @@ class ModelRoutes:
                 self._training.picture, owner, request.path_params["asked"]
             )
         except UserError:
-            return _missing()
-        return FileResponse(path, media_type="image/png", headers=_FRESH)
+            return missing()
+        return FileResponse(path, media_type="image/png", headers=FRESH)
 
 
 async def _pieces(request: Request) -> AsyncIterator[bytes]:
     async for piece in request.stream():
         yield piece
-
-
-async def _json(request: Request) -> dict[str, object]:
-    body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > _LONGEST:
-            raise UserError("The question is too long; shorten it")
-    try:
-        found = json.loads(body)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise UserError("This is no question; reload the page")
-    return found
-
-
-def _refused(error: UserError) -> Response:
-    if isinstance(error, NotFound):
-        return _missing()
-    return JSONResponse({"error": str(error)}, status_code=422)
-
-
-def _missing() -> Response:
-    return PlainTextResponse("There is no such thing here", status_code=404)

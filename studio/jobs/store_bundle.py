@@ -20,12 +20,16 @@ from studio.workspace import printable
 
 @dataclass(frozen=True)
 class Placed:
-    """A job of a session file with its new id, and where each of its files lies now."""
+    """A job of a session file with its new id, and where each of its files lies now.
+
+    `parent` is the new id of the job that is the step before it in a recipe.
+    """
 
     id: str
     batch: str | None
     entry: JobEntry
     paths: Sequence[Path]
+    parent: str | None = None
 
 
 class BundleStore(StoreBase):
@@ -84,6 +88,8 @@ def _row(owner: str, session_id: str, placed: Placed) -> JobRow:
         versions=dict(entry.versions),
         models=dict(entry.models),
         notes=list(entry.notes),
+        recipe=entry.recipe.model_dump() if entry.recipe else None,
+        parent=placed.parent,
     )
     row.artifacts = [
         ArtifactRow(
@@ -98,7 +104,8 @@ def _row(owner: str, session_id: str, placed: Placed) -> JobRow:
         for position, one in enumerate(entry.measurements)
     ]
     inputs = [file for file in entry.files if file.role == "input"]
-    row.name = first_name([printable(file.name) for file in inputs])
+    source = entry.recipe.source if entry.recipe and entry.recipe.step > 1 else ""
+    row.name = first_name([printable(source)] if source else [printable(f.name) for f in inputs])
     row.kind = inputs[0].kind if inputs else ""
     shelve(row, entry.camera)
     return row

@@ -122,7 +122,7 @@ class JobView:
 
         A later step is called after the file that its recipe began with.
         """
-        if self.parent is not None and self.recipe.get("source"):
+        if self.recipe and self.recipe["step"] > 1 and self.recipe.get("source"):
             return str(self.recipe["source"])
         return first_name([file.name for file in self.inputs])
 

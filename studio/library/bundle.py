@@ -17,8 +17,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 FORMAT = "noise-studio-session"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 knew nothing of recipes
 MANIFEST = "session.json"
+RESULTS = "results/"  # what jobs have made; a step of a recipe takes its input from there
 MOST_JOBS = 10_000
 
 _Hash = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
@@ -77,8 +78,27 @@ class CameraEntry(_Part):
     profile: dict[str, Any]
 
 
+class RecipeEntry(_Part):
+    """What a job knows of the recipe that it is a step of; see `studio.recipes.runs`."""
+
+    name: Annotated[str, Field(max_length=200)]
+    step: Annotated[int, Field(ge=1)]
+    steps: Annotated[int, Field(ge=1, le=1000)]
+    keep: bool = False
+    source: Annotated[str, Field(max_length=255)] = ""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> RecipeEntry:
+        if self.step > self.steps:
+            raise ValueError("a recipe has fewer steps than that")
+        return self
+
+
 class JobEntry(_Part):
-    """A job that has ended; one that was not done counts as cancelled, and can be run again."""
+    """A job that has ended; one that was not done counts as cancelled, and can be run again.
+
+    `parent` is the place in the list, from 0, of the job that was the step before.
+    """
 
     engine: _Short
     engine_version: Annotated[str, Field(max_length=20)] = ""
@@ -102,6 +122,8 @@ class JobEntry(_Part):
     measurements: Annotated[list[MeasuredEntry], Field(max_length=2000)] = []
     files: Annotated[list[FileEntry], Field(max_length=2000)]
     profile: CameraEntry | None = None
+    recipe: RecipeEntry | None = None
+    parent: Annotated[int, Field(ge=0)] | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> JobEntry:
@@ -113,6 +135,8 @@ class JobEntry(_Part):
             raise ValueError("a job that is not done has results")
         if len({entry.name for entry in self.measurements}) != len(self.measurements):
             raise ValueError("two measurements have one name")
+        if self.parent is not None and self.recipe is None:
+            raise ValueError("a job has a step before it, and no recipe")
         return self
 
 
@@ -120,8 +144,15 @@ class SessionFile(_Part):
     """The whole of `session.json`."""
 
     format: Literal["noise-studio-session"]
-    version: Literal[1]
+    version: Literal[1, 2]
     studio: Annotated[str, Field(max_length=40)]
     exported: datetime
     name: Annotated[str, Field(min_length=1, max_length=200)]
     jobs: Annotated[list[JobEntry], Field(max_length=MOST_JOBS)]
+
+    @model_validator(mode="after")
+    def _chained(self) -> SessionFile:
+        for place, job in enumerate(self.jobs):
+            if job.parent is not None and job.parent >= place:
+                raise ValueError("a step comes before the one that it follows")
+        return self

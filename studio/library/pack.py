@@ -18,11 +18,13 @@ from studio.library.bundle import (
     FORMAT_VERSION,
     MANIFEST,
     MOST_JOBS,
+    RESULTS,
     CameraEntry,
     Facts,
     FileEntry,
     JobEntry,
     MeasuredEntry,
+    RecipeEntry,
     SessionFile,
 )
 from studio.workspace import printable, safe_name
@@ -76,10 +78,13 @@ def pack(studio: Studio, owner: str, session_id: str) -> Packed:
     profiles = studio.store.profiles(owner, session_id)
     collected = _Collector()
     batches: dict[str, int] = {}
-    entries = [
-        _job(number, job, collected, batches, profiles.get(job.id))
-        for number, job in enumerate(jobs, start=1)
-    ]
+    places: dict[str, int] = {}  # a step comes after the one that it follows
+    entries: list[JobEntry] = []
+    for number, job in enumerate(jobs):
+        entry = _job(number + 1, job, collected, batches, profiles.get(job.id))
+        before = places.get(job.parent or "")
+        entries.append(entry.model_copy(update={"parent": before}))
+        places[job.id] = number
     manifest = SessionFile(
         format=FORMAT, version=FORMAT_VERSION, studio=VERSION, exported=datetime.now(UTC),
         name=session.name, jobs=entries,
@@ -114,11 +119,12 @@ class _Collector:
             self.missing.append(file.name)
             return ""
         name, count = safe_name(file.name), 1
-        place = f"results/{number:04}/{name}"
+        place = f"{RESULTS}{number:04}/{name}"
         while place.casefold() in self._taken:
             count += 1
-            place = f"results/{number:04}/{count}-{name}"
+            place = f"{RESULTS}{number:04}/{count}-{name}"
         self._add(place, file.path)
+        self._inputs[file.path] = place, file.sha256  # of the step that follows
         return place
 
     def _add(self, place: str, path: Path) -> None:
@@ -165,6 +171,7 @@ def _job(
         profile=CameraEntry(name=profile[0], model=profile[1], profile=profile[2])
         if profile
         else None,
+        recipe=RecipeEntry.model_validate(dict(job.recipe)) if job.recipe else None,
     )
 
 

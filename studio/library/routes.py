@@ -25,6 +25,7 @@ from starlette.responses import (
 from starlette.routing import BaseRoute, Route
 
 from engines.base import UserError
+from studio.answers import FRESH, json_of, missing, refused
 from studio.archive import Member, zip_stream
 from studio.jobs.views import NotFound, engine_title
 from studio.library.cards import card, chips, details, side_by_side, spaces
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from studio.visitors import Visitors
 
 _BODY = 1 << 20  # bytes of a question
-_FRESH = {"Cache-Control": "no-store"}
 _FACE = {
     "Cache-Control": "private, max-age=604800, immutable",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
@@ -88,13 +88,13 @@ class LibraryRoutes:
         async def handle(request: Request) -> Response:
             try:
                 owner = self._visitors.of_request(request)
-                body = await _body(request) if request.method == "POST" else None
+                body = await json_of(request, _BODY) if request.method == "POST" else None
                 found = await run_in_threadpool(answer, owner, request, body)
-            except NotFound:
-                return _missing()
+            except NotFound as error:
+                return refused(error)
             except UserError as error:
                 return _said(str(error))
-            return JSONResponse(found, headers=_FRESH)
+            return JSONResponse(found, headers=FRESH)
 
         return handle
 
@@ -196,9 +196,9 @@ class LibraryRoutes:
             ids = [one for one in str(form.get("ids", "")).split(",") if one][:MOST]
             members = await run_in_threadpool(self._members, owner, ids)
         except UserError:
-            return _missing()
+            return missing()
         if not members:
-            return _missing()
+            return missing()
         return _stream(zip_stream(members), "noise-studio.zip")
 
     def _members(self, owner: str, ids: list[str]) -> list[Member]:
@@ -218,7 +218,7 @@ class LibraryRoutes:
             owner = self._visitors.of_request(request)
             path, kind = await run_in_threadpool(self._thumb, owner, request)
         except UserError:
-            return _missing()
+            return missing()
         return FileResponse(path, media_type=kind, headers=_FACE)
 
     def _thumb(self, owner: str, request: Request) -> tuple[Path, str]:
@@ -233,7 +233,7 @@ class LibraryRoutes:
                 pack, self._studio, owner, request.path_params["session"]
             )
         except NotFound:
-            return _missing()
+            return missing()
         except UserError as error:
             return PlainTextResponse(str(error), status_code=422)
         return _stream(packed.stream(), packed.file_name)
@@ -243,7 +243,7 @@ class LibraryRoutes:
         try:
             owner = self._visitors.of_request(request)
         except UserError:
-            return _missing()
+            return missing()
         settings = self._studio.settings
         name = safe_name(request.query_params.get("name", "session.zip"))
         folder = settings.temporary / f"session-{secrets.token_hex(8)}"
@@ -282,34 +282,12 @@ def _stream(pieces: Any, name: str) -> Response:
 
 
 def _named_ids(body: Any) -> list[str]:
-    ids = body.get("ids") if isinstance(body, dict) else None
+    ids = body.get("ids")
     if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
         raise UserError("Nothing was chosen; choose something first")
     return ids
 
 
-async def _body(request: Request) -> Any:
-    """The body as JSON.
-
-    Raises:
-        UserError: it is none, or too long.
-    """
-    body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > _BODY:
-            raise UserError("This is too much at once; choose fewer")
-    try:
-        return json.loads(body or b"{}")
-    except ValueError as error:
-        raise UserError("This cannot be read; reload the page") from error
-
-
 def _said(sentence: str) -> Response:
     # What a person mistyped is answered; a status of failure would be counted as one of the studio.
-    return JSONResponse({"error": sentence}, headers=_FRESH)
-
-
-def _missing() -> Response:
-    # One answer for "not there" and "not yours": a guess must learn nothing.
-    return JSONResponse({"error": "There is no such thing here"}, status_code=404)
+    return JSONResponse({"error": sentence}, headers=FRESH)

@@ -26,7 +26,14 @@ from studio.folders import content
 from studio.jobs.store_bundle import Placed
 from studio.jobs.views import SessionView
 from studio.library import IMPORTS
-from studio.library.bundle import FORMAT, FORMAT_VERSION, MANIFEST, FileEntry, SessionFile
+from studio.library.bundle import (
+    FORMAT,
+    FORMAT_VERSION,
+    MANIFEST,
+    RESULTS,
+    FileEntry,
+    SessionFile,
+)
 from studio.library.pack import pack
 from studio.workspace import (
     free_name,
@@ -90,8 +97,8 @@ def duplicate_session(studio: Studio, owner: str, session_id: str, name: str = "
 
     def keep(entry: FileEntry) -> Path | None:
         source = packed.sources.get(entry.stored)
-        ours = source is None or source.is_relative_to(uploads)
-        return None if ours or entry.role != "input" else source
+        made = entry.role != "input" or entry.stored.startswith(RESULTS)
+        return None if made or source is None or source.is_relative_to(uploads) else source
 
     def fetch(entry: FileEntry, target: Path) -> None:
         _copy(packed.sources[entry.stored], target)
@@ -145,7 +152,8 @@ def _restore(
             job_id = new_id()
             paths = [places.place(file, job_id) for file in entry.files]
             batch = None if entry.batch is None else batches.setdefault(entry.batch, new_id())
-            jobs.append(Placed(job_id, batch, entry, paths))
+            parent = None if entry.parent is None else jobs[entry.parent].id
+            jobs.append(Placed(job_id, batch, entry, paths, parent))
         sync_tree(staging)
         with uploads_lock(settings.uploads):
             try:
@@ -178,7 +186,7 @@ class _Places:
         self.outputs, self.uploads = staging / "outputs", staging / "uploads"
         self._final = {self.outputs: outputs, self.uploads: uploads}
         self._fetch, self._keep = fetch, keep
-        self._inputs: dict[str, Path] = {}
+        self._there: dict[str, Path] = {}  # `stored` -> where it will be
 
     def place(self, entry: FileEntry, job_id: str) -> Path:
         """Fetch a file; returns where it will be. One that was gone gets a path without a file."""
@@ -187,19 +195,19 @@ class _Places:
             return kept
         if entry.role != "input":
             return self._put(self.outputs, job_id, entry)
-        if not entry.stored:
-            return self._put(self.uploads, secrets.token_hex(8), entry)
-        if entry.stored not in self._inputs:
-            self._inputs[entry.stored] = self._put(self.uploads, secrets.token_hex(8), entry)
-        return self._inputs[entry.stored]
+        # What several jobs take, or a step before has made, is there once.
+        known = self._there.get(entry.stored)
+        return known or self._put(self.uploads, secrets.token_hex(8), entry)
 
     def _put(self, room: Path, folder: str, entry: FileEntry) -> Path:
         place = room / folder
         place.mkdir(parents=True, exist_ok=True)
         target = free_name(place, safe_name(entry.name), set(), suffixed=not entry.folder)
+        final = self._final[room] / folder / target.name
         if entry.stored:
             self._fetch(entry, target)
-        return self._final[room] / folder / target.name
+            self._there[entry.stored] = final
+        return final
 
 
 # Out of a zip

@@ -316,9 +316,9 @@ def test_the_page_asks_looks_and_stops(
     [
         (b'{"prompt": ""}', "Type something for the models to answer"),
         (b'{"prompt": "a", "max_tokens": "many"}', "max_tokens: "),
-        (b"[]", "This is no question; reload the page"),
-        (b"{", "This is no question; reload the page"),
-        (b'"' + b"a" * 100_000 + b'"', "The question is too long; shorten it"),
+        (b"[]", "This cannot be read; reload the page"),
+        (b"{", "This cannot be read; reload the page"),
+        (b'"' + b"a" * 100_000 + b'"', "This is too much at once; send less"),
     ],
 )
 def test_what_is_no_question_is_refused_with_a_sentence(

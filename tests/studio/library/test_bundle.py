@@ -17,9 +17,11 @@ from studio.jobs.service import LOCAL, Studio
 from studio.jobs.views import JobView
 from studio.library import unpack
 from studio.library.pack import pack
-from studio.library.unpack import import_session
+from studio.library.unpack import duplicate_session, import_session
+from studio.recipes.recipe import Recipe, Step
+from studio.recipes.runs import Recipes
 from studio.workspace import tree_bytes
-from tests.studio.scenes import finished, scene_of, texts
+from tests.studio.scenes import ENGINE, finished, scene_of, texts
 
 pytestmark = pytest.mark.usefixtures("tiny_engine")
 Change = Callable[[dict[str, Any], zipfile.ZipFile], None]
@@ -73,6 +75,50 @@ def test_a_session_goes_elsewhere_and_every_job_runs_there_again(
     finally:
         elsewhere.stop()
     assert all(job.outputs[0].path.is_file() for job in found[:2])  # the start took nothing away
+
+
+def _chains(studio: Studio, inputs: list[Path]) -> list[JobView]:
+    """Two runs of a recipe: one that kept what lies between, one that failed in the middle."""
+    session = scene_of(studio).session.id
+    for params in ({"end": "dot"}, {"fail": "user"}):
+        steps = tuple(Step(ENGINE, one) for one in ({"upper": True}, params, {}))
+        chains = Recipes(studio).submit(LOCAL, session, Recipe("Chain", steps, keep=True), inputs)
+        studio.wait(LOCAL, [one for chain in chains for one in chain], poll=0.01)
+    return studio.jobs(LOCAL, session, newest_first=False)
+
+
+def _links(jobs: list[JobView]) -> list[tuple[str, int | None, dict[str, Any]]]:
+    places = {job.id: place for place, job in enumerate(jobs)}
+    return [(job.name, places.get(job.parent or ""), dict(job.recipe)) for job in jobs]
+
+
+def test_steps_of_a_recipe_still_follow_one_another_elsewhere(
+    studio: Studio, elsewhere: Studio, tmp_path: Path
+) -> None:
+    jobs = _chains(studio, texts(tmp_path, "a.txt"))
+    file = tmp_path / "session.zip"
+    packed = pack(studio, LOCAL, jobs[0].session_id)
+    file.write_bytes(b"".join(packed.stream()))
+    assert len([name for name in packed.sources if name.startswith("inputs/")]) == 1
+    there = import_session(elsewhere, LOCAL, file)
+    copied = duplicate_session(studio, LOCAL, jobs[0].session_id)
+    for place, session in ((elsewhere, there), (studio, copied)):
+        found = place.jobs(LOCAL, session.id, newest_first=False)
+        assert _links(found) == _links(jobs)
+        assert [place for _, place, _ in _links(found)] == [None, 0, 1, None, 3, 4]
+        assert {name for name, _, _ in _links(found)} == {"a.txt"}
+        for before, after in ((found[0], found[1]), (found[1], found[2])):
+            assert after.inputs[0].path == before.outputs[0].path
+    elsewhere.start()
+    try:  # what failed goes on where it stopped
+        failed = elsewhere.jobs(LOCAL, there.id, newest_first=False)[3:]
+        assert [job.state for job in failed] == ["done", "failed", "cancelled"]
+        assert Recipes(elsewhere).retry(LOCAL, str(failed[0].batch)) == 1
+        ended = elsewhere.wait(LOCAL, [job.id for job in failed], poll=0.01)
+        assert [job.state for job in ended] == ["done", "failed", "cancelled"]
+        assert ended[1].inputs[0].path == ended[0].outputs[0].path
+    finally:
+        elsewhere.stop()
 
 
 def test_the_file_says_nothing_of_the_machine(studio: Studio, tmp_path: Path) -> None:
@@ -153,6 +199,12 @@ def _odd_pairs(manifest: dict[str, Any], new: zipfile.ZipFile) -> None:
     manifest["jobs"][0]["files"].append({"role": "before", "kind": "image", "name": "a.png"})
 
 
+_STEP = {
+    "engine": ENGINE, "params": {}, "state": "cancelled", "files": [], "parent": 0,
+    "created": "2026-11-24T08:00:00Z", "recipe": {"name": "Chain", "step": 2, "steps": 2},
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -160,7 +212,9 @@ def _odd_pairs(manifest: dict[str, Any], new: zipfile.ZipFile) -> None:
         (_link, "is missing"),
         (_changed_content, "is not what it was"),
         (_odd_pairs, "not as many before as after"),
-        (_sets("version", value=2), "newer Noise Studio"),
+        (_sets("version", value=3), "newer Noise Studio"),
+        (_sets("jobs", 1, "parent", value=0), "and no recipe"),
+        (_sets("jobs", 0, value=_STEP), "comes before the one that it follows"),
         (_sets("format", value="zip"), "no session that can be read"),
         (_sets("jobs", 0, "state", value="running"), "no session that can be read"),
         (_sets("jobs", 0, "seed", value=2**63), "no session that can be read"),
