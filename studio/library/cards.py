@@ -10,6 +10,7 @@ from urllib.parse import quote
 from studio.forms import settings_in_words
 from studio.jobs.store_library import Usage
 from studio.jobs.views import ArtifactView, JobView, engine_title
+from studio.layers import layers_beside
 from studio.markup import figures, file_url
 from studio.scene import engine_or_none, item_name, tab_of
 
@@ -131,6 +132,8 @@ def side_by_side(first: JobView, second: JobView) -> dict[str, Any]:
         "names": names,
         "picture": _pictures(first, second),
         "tracks": _tracks(first, second, names),
+        "reports": layers_beside(first, second, names),
+        "figures": _figures(first, second),
         "measured": _table(first.measurements, second.measurements),
         "settings": _settings_beside(first, second),
     }  # fmt: skip
@@ -165,6 +168,21 @@ def _tracks(first: JobView, second: JobView, names: tuple[str, str]) -> list[dic
         for sound, picture in job.tracks[1:]:
             found.append(_track(sound, picture, f"{name}: {sound.label}"))
     return found
+
+
+def _figures(
+    first: JobView, second: JobView
+) -> list[tuple[str, list[tuple[str, str, bool] | None]]]:
+    """(title, what each has under it: address, words and "is a chart") of every figure."""
+    sides = [{one.label: one for one in job.figures if not one.missing} for job in (first, second)]
+    return [
+        (label, [_figure(side[label]) if label in side else None for side in sides])
+        for label in dict.fromkeys((*sides[0], *sides[1]))
+    ]
+
+
+def _figure(file: ArtifactView) -> tuple[str, str, bool]:
+    return file_url(file.id, file.name), file.alt or file.label, file.chart
 
 
 def _track(sound: ArtifactView, picture: ArtifactView, label: str) -> dict[str, Any]:

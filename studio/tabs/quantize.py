@@ -17,6 +17,7 @@ from studio.forms import ModelChoices
 from studio.inbox import Inbox
 from studio.jobs.service import Studio
 from studio.jobs.views import ArtifactView, JobView
+from studio.layers import layers_of
 from studio.markup import figures, filesize, part
 from studio.model_facts import model_facts
 from studio.panels.files import Offer
@@ -36,8 +37,6 @@ _NAMES = {"bits_per_weight": "Bits a weight", "seconds_per_layer": "seconds a la
 _UNITS = {"tokens_per_second": "tokens/s"}
 _CLOSE, _WORSE = 5.0, 25.0  # % that perplexity may rise
 _COMPARED = 12  # results of one model in one table
-_REPORT = 4 << 20  # bytes; a longer one is for downloading
-_MOST_ROWS = 600
 
 
 class QuantizeTab(MethodTab):
@@ -212,17 +211,11 @@ _COLUMNS = {
 
 
 def layer_table(job: JobView) -> Table | None:
-    """Bits and error of every layer, as report.json has them."""
-    file = next((one for one in job.outputs if one.name.endswith("report.json")), None)
-    if file is None or file.missing or file.path.stat().st_size > _REPORT:
-        return None
-    try:
-        layers = json.loads(file.path.read_text(encoding="utf-8"))["layers"]
-        rows = [
-            ("", False, [str(one["name"]), f"{one['bits']:.2f}", f"{one['error']:.3g}"])
-            for one in layers[:_MOST_ROWS]
-        ]
-    except (OSError, ValueError, KeyError, TypeError):
+    """Bits and error of every layer, as the report has them."""
+    rows = [
+        ("", False, [one.name, f"{one.bits:.2f}", f"{one.error:.3g}"]) for one in layers_of(job)
+    ]
+    if not rows:
         return None
     return Table(["Layer", "Bits a weight", "Error of its output, squared, relative"], rows)
 

@@ -21,6 +21,8 @@ from studio.catalogue import Catalogue, Catalogues
 from studio.checks import Checks
 from studio.jobs.service import LOCAL, Studio
 from studio.jobs.views import JobView
+from studio.library.cards import side_by_side
+from studio.markup import render
 from studio.model_facts import model_facts
 from studio.panels.files import FilesPanel, Offer
 from studio.panels.models import ModelsPanel
@@ -315,6 +317,27 @@ def test_known_models_are_offered_chosen_and_listed(
     actions.do({"do": "remove-model", "key": "smollm2"}, scene)
     assert tab.offers() == []
     assert inbox.files(scene.session.id, TAB) == []
+
+
+def test_two_reports_stand_beside_one_another(studio: Studio, model: Path) -> None:
+    first, second = (_run(studio, model, bits=bits) for bits in (4, 3))
+    report = next(one.path for one in second.outputs if one.name.endswith("report.json"))
+    layers = [
+        {"name": "model.<b>.q_proj", "bits": 3.25, "error": 0.004},
+        {"name": "model.1.q_proj", "bits": 3.75, "error": 0.002},
+    ]
+    report.write_text(json.dumps({"layers": layers}))
+    found = side_by_side(first, second)
+    assert found["names"] == ("Bits 4", "Bits 3")
+    shown = found["reports"]
+    assert shown.said == "1 of 1 layers lose less in Bits 4, 0 of 1 layers lose less in Bits 3"
+    assert shown.parts == [("q_proj", "4.25", "0.00123", "3.50", "0.003")]
+    assert shown.layers[1] == ("model.1.q_proj", "\N{EN DASH}", "\N{EN DASH}", "3.75", "0.002")
+    html = _text(render("beside.html", **found))
+    assert "Part Bits 4, bits Error Bits 3, bits Error q_proj 4.25 0.00123 3.50 0.003" in html
+    assert "model.<b>.q_proj" in html
+    report.write_text("no report")
+    assert side_by_side(first, second)["reports"] is None
 
 
 # Form
