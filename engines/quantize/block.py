@@ -49,6 +49,9 @@ class Block:
             argument is the hidden state, (batch, tokens, hidden).
         found: path -> what `Method.see_gradient` returned for it.
         notes: plain sentences for the person, by `note`.
+        take: is given what the block as it came returns, (number of the call, hidden state), by the
+            first sweep over it, which then runs to the block's end; None once it was, or where
+            nobody asks. A sweep over weights that were written to leaves it.
     """
 
     index: int
@@ -61,6 +64,11 @@ class Block:
     check: Callable[[], None] = lambda: None
     progress: Callable[[float, str], None] = no_progress
     notes: list[str] = field(default_factory=list)
+    take: Callable[[int, Tensor], None] | None = None
+
+    def __post_init__(self) -> None:
+        """Remember how the weights came."""
+        self._came = self._versions() if self.take is not None else ()
 
     def note(self, text: str) -> None:
         """Say a plain sentence to the person, once."""
@@ -96,20 +104,25 @@ class Block:
             paths: linear layers to watch.
             see: called with a path and what reaches it, (tokens, in) float32, once a chunk.
 
-        What of the block comes after the last layer watched is not run.
+        What of the block comes after the last layer watched is not run, unless `take` wants it.
         """
-        for call in self.stream:
+        take = None
+        if self.take is not None and self._versions() == self._came:
+            take, self.take = self.take, None
+        for number, call in enumerate(self.stream):
             self.check()
             missing = set(paths)
 
             def shown(path: str, x: Tensor, missing: set[str] = missing) -> None:
                 see(path, x.reshape(-1, x.shape[-1]))
                 missing.discard(path)
-                if not missing:
+                if not missing and take is None:
                     raise _Enough
 
             with self._watched(paths, shown), suppress(_Enough):
-                call.of(self.module)
+                made = call.of(self.module)
+                if take is not None:
+                    take(number, made)
 
     @torch.no_grad()
     def calls(self, path: str) -> list[Call]:
@@ -141,6 +154,10 @@ class Block:
         for call in self.stream:
             self.check()
             yield call.of(self.module)
+
+    def _versions(self) -> tuple[int, ...]:
+        """How often each parameter was written to."""
+        return tuple(parameter._version for parameter in self.module.parameters())
 
     @contextmanager
     def _watched(self, paths: Sequence[str], see: Callable[[str, Tensor], None]) -> Iterator[None]:

@@ -60,17 +60,25 @@ class Stream:
     @torch.no_grad()
     def run(self, index: int, module: nn.Module, check: Callable[[], None]) -> Tensor:
         """What `module` makes of the states, (windows, length, hidden); the states stay."""
+        for number, call in enumerate(self.calls(index)):
+            check()
+            self.keep(number, call.of(module))
+        return self.made
+
+    def keep(self, number: int, made: Tensor) -> None:
+        """Take what a block that somebody else ran made of part `number`."""
+        self.made[self.parts[number]] = made.to("cpu")
+
+    @property
+    def made(self) -> Tensor:
+        """What the present block made of the states, so far."""
         if self._next is None:
             self._next = _room(tuple(self.states.shape), self._second)
-        for part, call in zip(self.parts, self.calls(index), strict=True):
-            check()
-            self._next[part] = call.of(module).to("cpu")
         return self._next
 
     def step(self) -> None:
         """What `run` made is what the next block gets."""
-        assert self._next is not None
-        self.states, self._next = self._next, self.states
+        self.states, self._next = self.made, self.states
 
     def logits(self, tokens: Tensor, hidden: Tensor) -> Tensor:
         """(length, vocabulary) float32 of one window."""

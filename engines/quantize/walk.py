@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -88,14 +88,15 @@ def walk(
         module = skeleton.block(index)
         skeleton.load(name)
         before.run(index, module, check)
-        wanted = told.run(index, module, check)
-        if not scratch.whole(index):
+        if scratch.whole(index):
+            told.run(index, module, check)
+        else:
             block = Block(
                 index, count, name, module, _order(skeleton, index, told), told.calls(index),
                 found_for(scratch.folder, index), check,
                 lambda share, text, i=index: progress(i + share, count, f"block {i + 1}: {text}"),
             )  # fmt: skip
-            scratch.save(index, _quantized(block, method, plan, told, wanted))
+            scratch.save(index, _quantized(block, method, plan, told, skeleton))
         done = scratch.load(index)
         for path, layer in done.layers.items():
             accept(f"{name}.{path}", layer)
@@ -139,10 +140,15 @@ def _order(skeleton: Skeleton, index: int, stream: Stream) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*seen, *paths]))
 
 
-def _quantized(block: Block, method: Method, plan: Plan, told: Stream, wanted: Tensor) -> Done:
+def _quantized(block: Block, method: Method, plan: Plan, told: Stream, skeleton: Skeleton) -> Done:
+    """Quantize a block, and take the calibration text through it as it came."""
     begun = time.monotonic()
     grids = {path: plan(f"{block.name}.{path}") for path in block.linears}
     chosen = {path: grid for path, grid in grids.items() if grid is not None}
+    if chosen and method.uses == "activations":
+        block = replace(block, take=told.keep)  # it is run for its inputs; once is enough
+    else:
+        told.run(block.index, block.module, block.check)
     layers = method.quantize(block, chosen) if chosen else {}
     errors = _errors(block, layers)
     held = {f"{path}.weight" for path in layers}
@@ -162,8 +168,11 @@ def _quantized(block: Block, method: Method, plan: Plan, told: Stream, wanted: T
         tuple(block.notes),
     )  # fmt: skip
     done = Done(layers, plain, report)
+    if block.take is not None:  # nobody ran it as it came
+        skeleton.load(block.name)
+        told.run(block.index, block.module, block.check)
     hooks = put(block.module, done)
-    error = _output_error(block, told, wanted)
+    error = _output_error(block, told)
     for hook in hooks:
         hook.remove()
     seconds = time.monotonic() - begun
@@ -195,12 +204,13 @@ def _errors(block: Block, layers: Mapping[str, QuantizedLayer]) -> dict[str, flo
 
 
 @torch.no_grad()
-def _output_error(block: Block, told: Stream, wanted: Tensor) -> float:
+def _output_error(block: Block, told: Stream) -> float:
     """Relative squared error of what the block adds, on the first part of the text."""
     part, call = told.parts[0], block.stream[0]
     made = call.of(block.module).cpu()
-    added = wanted[part] - told.states[part]
-    return float((made - wanted[part]).square().sum() / (added.square().sum() + 1e-20))
+    wanted = told.made[part]
+    added = wanted - told.states[part]
+    return float((made - wanted).square().sum() / (added.square().sum() + 1e-20))
 
 
 @torch.no_grad()

@@ -9,11 +9,15 @@ cores busy from reading to judging, which a busy machine hardly changes. Peers t
 installed are left out: hqq (with termcolor), optimum-quanto and torchao, each by
 `pip install --no-deps`.
 
-STUDIO_BENCH_ONLY=rtn,awq names the systems to run; STUDIO_BENCH_WINDOWS=2 shortens the text.
+STUDIO_BENCH_ONLY=awq,vptq@2 names what to run, systems or one width of one; STUDIO_BENCH_WINDOWS=2
+shortens the text. STUDIO_BENCH_ROWS=FILE keeps every row as it comes, and what lies there is not
+measured again: the whole bench takes hours of one core, and goes on there when it is started again.
+Remove the file, or the rows in it that changed code has made untrue.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -35,9 +39,10 @@ TITLE = "Quantized language models: perplexity, size, time and memory"
 GROUP, LENGTH, WINDOWS = 64, 1024, 6
 SAMPLES, SAMPLE_LENGTH = 32, 512
 _BITS = (4, 3, 2)
-_GROUPED = ("rtn", "finequant", "gwq", "awq", "gptq", "adadim", "mixed")
+_GROUPED = ("rtn", "finequant", "gwq", "awq", "gptq", "adadim")
 _OURS = {
     **dict.fromkeys(_GROUPED, _BITS),
+    "mixed": (4, 3),  # at the size of 2 bits there is nothing narrower to save on
     "zeroquant_fp": (4,),
     "vptq": _BITS,
     "bnb": (4,),
@@ -63,18 +68,57 @@ def run() -> list[dict[str, Any]]:
     """
     folder = Path(os.environ.get("STUDIO_BENCH_MODEL", "")) if _named() else _pulled()
     windows = int(os.environ.get("STUDIO_BENCH_WINDOWS", WINDOWS))
-    only = [one for one in os.environ.get("STUDIO_BENCH_ONLY", "").split(",") if one]
+    kept = Kept(os.environ.get("STUDIO_BENCH_ROWS"))
     rows: list[dict[str, Any]] = []
-    for system, widths in (_OURS | _PEERS).items():
-        for bits in widths if not only or system in only else ():
+    for system, bits in _wanted(os.environ.get("STUDIO_BENCH_ONLY", "")):
+        found = kept.row(system, bits)
+        if found is None:
             try:
                 found = _apart(Case(system, bits, folder, windows))
             except UserError as error:
                 sys.stderr.write(f"{system} at {bits} bits: {error}\n")
                 continue
+            kept.add(found)
             sys.stderr.write(f"{found}\n")
-            rows.append(found)
+        rows.append(found)
     return rows
+
+
+def _wanted(only: str) -> list[tuple[str, int]]:
+    """Systems and widths that `only` names, all without it, in its order or else the bench's."""
+    whole = [(system, bits) for system, widths in (_OURS | _PEERS).items() for bits in widths]
+    names = [one for one in only.split(",") if one]
+    named = [
+        (system, bits)
+        for name in names
+        for system, bits in whole
+        if name in (system, f"{system}@{bits}")
+    ]
+    return list(dict.fromkeys(named)) or whole
+
+
+class Kept:
+    """Rows of an earlier run in a file of JSON lines; without a path nothing is kept."""
+
+    def __init__(self, path: str | None) -> None:
+        self._path = Path(path) if path else None
+        lines = (
+            self._path.read_text(encoding="utf-8").splitlines()
+            if self._path and self._path.exists()
+            else []
+        )
+        self._rows: list[dict[str, Any]] = [json.loads(line) for line in lines if line.strip()]
+
+    def row(self, system: str, bits: int) -> dict[str, Any] | None:
+        """What was measured of a system at a width; None where it was not."""
+        rows = (row for row in self._rows if (row["system"], row["bits"]) == (system, bits))
+        return next(rows, None)
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Keep a row at once."""
+        if self._path is not None:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
 
 
 def _named() -> bool:

@@ -25,7 +25,14 @@ from engines.quantize.methods.grid import (
     rounded,
     tiles,
 )
-from engines.quantize.methods.parts import Inspected, find_parts, inspected, sample
+from engines.quantize.methods.parts import (
+    Inspected,
+    Part,
+    find_parts,
+    inspected,
+    sample,
+    trace,
+)
 
 _NOT_CLIPPED = ("q_", "k_", "query", "key", "qkv", "c_attn")
 """Parts of names of layers that make queries or keys, which AWQ does not clip.
@@ -62,8 +69,10 @@ class Awq(NoGradients):
         """See `engines.quantize.method.Method`; scales stay folded into the block."""
         note_groups(block, grids)
         block.progress(0.0, "which layers can be scaled")
-        folds = find_folds(block)
-        seen = _look(block, grids, self.clip)
+        flow = trace(block)
+        seen = _look(block, grids, find_parts(block, flow), self.clip)
+        folds = find_folds(block, flow)
+        del flow
         few = sample(block, self.tokens)
         scaled: set[str] = set()
         for number, fold in enumerate(folds):
@@ -164,10 +173,10 @@ class _Look:
                 self.gram[path] = self.gram[path] / products
 
 
-def _look(block: Block, grids: Mapping[str, Grid], grams: bool) -> _Look:
+def _look(block: Block, grids: Mapping[str, Grid], parts: Sequence[Part], grams: bool) -> _Look:
     """Sweep once; layers with one input share what is found, those without a token have none."""
-    parts = [[path for path in part.paths if path in grids] for part in find_parts(block)]
-    leaders = {part[0]: part for part in parts if part}
+    wanted = [[path for path in part.paths if path in grids] for part in parts]
+    leaders = {part[0]: part for part in wanted if part}
     count = dict.fromkeys(leaders, 0)
     mean: dict[str, Tensor] = {}
     gram: dict[tuple[str, int], Tensor] = {}

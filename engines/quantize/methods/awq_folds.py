@@ -81,9 +81,14 @@ class Fold:
             bias.detach().div_(scale)
 
 
-def find_folds(block: Block) -> list[Fold]:
-    """All folds that leave the block's output as it is, at most one for every part of it."""
-    flow = trace(block)
+def find_folds(block: Block, flow: Flow | None = None) -> list[Fold]:
+    """All folds that leave the block's output as it is, at most one for every part of it.
+
+    Args:
+        block: with a stream.
+        flow: what `trace` returned for it, where that is known already.
+    """
+    flow = flow or trace(block)
     probe = _Probe(block)
     folds: list[Fold] = []
     for part in find_parts(block, flow):

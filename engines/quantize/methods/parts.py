@@ -153,7 +153,8 @@ def sample(block: Block, tokens: int) -> Block:
     calls = min(len(stream), wanted)
     keep = min(rows, -(-wanted // calls))
     places = [number * len(stream) // calls for number in range(calls)]
-    return replace(block, stream=[_first_rows(stream[place], keep) for place in places])
+    few = [_first_rows(stream[place], keep) for place in places]
+    return replace(block, stream=few, take=None)
 
 
 class Inspected:

@@ -13,6 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from engines.base import Cancelled, Result, UserError
+from engines.quantize.block import Block
 from engines.quantize.engine import (
     AdadimEngine,
     AwqEngine,
@@ -27,6 +28,7 @@ from engines.quantize.engine import (
 )
 from engines.quantize.folder import open_folder
 from engines.quantize.runtime import load_model
+from engines.quantize.stream import Stream
 from tests.engines.quantize.models import ARCHITECTURES, model
 from tests.language_models import write_model
 
@@ -146,6 +148,29 @@ def test_a_killed_run_goes_on_and_ends_the_same(tiny: Path, tmp_path: Path) -> N
     assert stopped > 2
     assert report_of(again)["perplexity"] == report_of(whole)["perplexity"]
     first, second = (folder_of(one) / "model.safetensors" for one in (whole, again))
+    assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize("engine", [AwqEngine, GptqEngine])
+def test_the_run_that_looks_at_inputs_is_the_one_that_goes_on(
+    engine: type[QuantizeEngine], tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[int] = []
+    run_apart = Stream.run
+
+    def counted(self: Stream, index: int, *rest: Any) -> Any:
+        ran.append(index)
+        return run_apart(self, index, *rest)
+
+    monkeypatch.setattr(Stream, "run", counted)
+    once = run(engine, tiny, FolderJob(tmp_path / "once"))
+    assert ran == [0, 0, 1, 1]  # the text that is judged, through both models
+    ran.clear()
+    ever = iter(range(10**6))
+    monkeypatch.setattr(Block, "_versions", lambda _: (next(ever),))  # as of a block written to
+    apart = run(engine, tiny, FolderJob(tmp_path / "apart"))
+    assert ran == [0, 0, 0, 1, 1, 1]
+    first, second = (folder_of(one) / "model.safetensors" for one in (once, apart))
     assert first.read_bytes() == second.read_bytes()
 
 
