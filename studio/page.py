@@ -56,6 +56,17 @@ _FOLLOW = """(engine, ...values) => {
   }
   window.NoiseStudio.follow(%s, engine, given);
 }"""
+# The tab of the address, in the browser and at once: the studio's answer comes later, when a person
+# may have gone on to another one.
+_TAB_OF_ADDRESS = """() => {
+  const tabs = %s;
+  const asked = new URLSearchParams(location.search).get("tab");
+  return {__type__: "update", selected: Object.hasOwn(tabs, asked) ? tabs[asked] : %s};
+}"""
+_TAB_SHOWN = """(memory, view) => {
+  const shown = document.querySelector("#ns-tabs [role=tab][aria-selected=true]");
+  return [{...memory, tab: shown?.dataset.tabId}, view];
+}"""
 # Nothing here takes long, so nothing needs Gradio's queue and its event stream.
 _DIRECT: dict[str, Any] = {
     "api_visibility": "private", "show_progress": "hidden", "queue": False,
@@ -135,6 +146,11 @@ class Page:
         return [*(tab.id for tab in self.tabs), self.recipes.id, library.TAB, models.TAB]
 
     @property
+    def _tabs_by_name(self) -> dict[str, str]:
+        """The id of a tab by each name that an address may give it."""
+        return {tab: tab for tab in self._tab_ids} | dict.fromkeys(library.ALSO, library.TAB)
+
+    @property
     def _forms(self) -> list[EngineForm]:
         return [one for tab in self.tabs for one in tab.forms]
 
@@ -149,7 +165,13 @@ class Page:
         self._outputs = [*self._watched, self.memory, self.tabset, self.drafts, *choices, *groups]
         self._outputs += forms
         state = [self.memory, self.view]
+        asked = json.dumps(self._tabs_by_name), json.dumps(self.tabs[0].id)
+        self.blocks.load(
+            None, outputs=[self.tabset], js=_TAB_OF_ADDRESS % asked, queue=False,
+            api_visibility="private",
+        )  # fmt: skip
         opened = self.blocks.load(self._open, [*state, self.drafts], self._outputs, **_DIRECT)
+        opened.then(self._arrived, state, self._watched, js=_TAB_SHOWN, **_DIRECT)
         self.timer.tick(self._look, state, self._watched, trigger_mode="once", **_DIRECT)
         for item, tab in zip(self.tab_items, self._tab_ids, strict=True):
             item.select(_for(self._select, tab), state, self._watched, **_DIRECT)
@@ -231,10 +253,7 @@ class Page:
         scene = self._scene(memory, view, request)
         view.opened = secrets.token_hex(8)
         query = request.query_params
-        known = self._tab_ids
-        wanted = query.get("tab", "")
-        wanted = library.TAB if wanted in library.ALSO else wanted
-        view.tab = wanted if wanted in known else self.tabs[0].id
+        view.tab = self._tabs_by_name.get(query.get("tab", ""), self.tabs[0].id)
         view.seen.clear()
         job = scene.job(query.get("job"))
         if job and job.session_id == scene.session.id and tab_of(job) == view.tab:
@@ -242,7 +261,14 @@ class Page:
         for tab in self.tabs:
             tab.result.open_latest(scene)
         drafted = drafts if isinstance(drafts, dict) else {}
-        return self._answer(scene, Effect(tab=view.tab, models=True), drafted, fill=set(drafted))
+        return self._answer(scene, Effect(models=True), drafted, fill=set(drafted))
+
+    def _arrived(self, memory: Any, view: View, request: gr.Request) -> list[Any]:
+        """The page is there; a tab that was chosen before it was has not been heard of yet."""
+        shown = memory.pop("tab", None)
+        if shown not in self._tab_ids or shown == view.tab:
+            return [gr.skip()] * len(self._watched)
+        return self._select(shown, request, memory, view)
 
     def _look(self, memory: Any, view: View, request: gr.Request) -> list[Any]:
         return self._changes(self._scene(memory, view, request))

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.visitor import NEEDS_CHROMIUM, Come
 
@@ -71,11 +71,37 @@ def test_keys_open_tabs_and_can_be_turned_off(come: Come) -> None:
     page.get_by_role("button", name="Keys and tour").click()
     keys.get_by_role("checkbox").check()
     page.keyboard.press("Escape")
-    path = page.locator("#path-raw").locator("textarea, input").first
+    path = page.locator("#path-speech").locator("textarea, input").first
     path.fill("")
     path.press("?")  # typed, not done
     expect(path).to_have_value("?")
     expect(keys).to_have_count(0)
+
+
+def test_a_tab_chosen_before_the_studio_answers_stays(come: Come) -> None:
+    visitor = come()
+    page = visitor.page
+    held: list[Route] = []
+    late = True
+
+    def answer(route: Route) -> None:
+        if late:
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/run/predict*", answer)
+    page.goto(f"{visitor.served.address}?tab=separation")
+    expect(page.locator("#run-separation")).to_be_visible()  # the address is followed at once
+    visitor.tab("speech")
+    expect(page.locator("#run-speech")).to_be_visible()
+    late = False
+    assert held
+    for route in held:
+        route.continue_()
+    expect(page.locator("[data-place]")).to_have_attribute("data-tab", "speech")
+    expect(page.locator("#run-speech")).to_be_visible()
+    page.wait_for_function("location.search.includes('tab=speech')")
 
 
 def test_the_page_speaks_chinese_where_the_browser_does(come: Come) -> None:

@@ -122,6 +122,7 @@ class Visitor:
     def open(self, tab: str = "raw", session: str = "") -> None:
         """Open the page at a tab, in a new session where one is named."""
         self.page.goto(f"{self.served.address}?tab={'library' if session else tab}")
+        self.page.wait_for_selector("[data-place]", state="attached")  # the studio has answered
         if session:
             self.page.locator("[data-do=new-session]").click()
             self.page.get_by_role("dialog").get_by_role("textbox").fill(session)
