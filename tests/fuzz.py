@@ -1,21 +1,23 @@
-"""Random bytes for the readers and random values for the forms, for as long as is wanted.
+"""Changed files for the readers and random values for the forms, for as long as is wanted.
 
-`python -m tests.fuzz [--seconds 60]` changes real files and whole values by hypothesis. Every
-reader either reads them or says a sentence (`UserError`), and every form and parameter model takes
-a value or says one; what else comes is printed with what caused it, made as small as can be. The
-readers run in a process of their own, since what they find may end it. The exit code is 0 if
-nothing was found.
+`python -m tests.fuzz [--seconds 60] [--kept FOLDER]`. Every reader either reads a file or says a
+sentence (`UserError`), and every form and parameter model takes a value or says one; what else
+comes is printed with what caused it. The readers are led by what of our code is reached
+(tests/guided.py) and run in a process of their own, since what they find may end it; what got
+furthest is kept in FOLDER, and the next search begins there too. The forms are given values by
+hypothesis, which makes what it finds as small as can be. The exit code is 0 if nothing was found.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import multiprocessing
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,11 +27,11 @@ from hypothesis import strategies as st
 
 from engines import registry
 from engines.base import UserError
+from tests.guided import explore
 
+ROOT = Path(__file__).resolve().parents[1]
 _ROUND = 50  # examples between two looks at the clock
 _HELD = 30.0  # seconds after the time is up until a reader is ended
-
-Edit = tuple[float, int]  # where, as a share of the file, and what byte
 
 
 class Finding(Exception):
@@ -39,6 +41,8 @@ class Finding(Exception):
 def readers(folder: Path) -> list[tuple[str, bytes, Callable[[Path], object]]]:
     """(suffix, a whole file, what reads it)."""
     from engines.media import picture, raw_file, sound_read
+    from studio.presets import from_json
+    from studio.recipes.book import SHIPPED, read_recipe
     from tests.hostile.case import PICTURE, SOUND
     from tests.hostile.corpus import seeds
 
@@ -47,47 +51,62 @@ def readers(folder: Path) -> list[tuple[str, bytes, Callable[[Path], object]]]:
             for _ in zip(opened.blocks(4096), range(8), strict=False):
                 pass
 
+    def preset(path: Path) -> None:
+        from_json(path.read_text(encoding="utf-8", errors="replace"))
+
     by_engine = {PICTURE: picture.read_picture, SOUND: sound}
-    return [
+    media = [
         (suffix, whole, by_engine.get(engine, raw_file.read_facts))
         for (engine, suffix), whole in seeds(folder)
         if suffix != "zip"
     ]
+    recipe = next(iter(sorted(SHIPPED.glob("*.toml")))).read_bytes()
+    kept = b'{"format": "noise-studio-preset", "version": 1, "engine": "a", "params": {}}'
+    return [*media, ("toml", recipe, read_recipe), ("json", kept, preset)]
 
 
-def fuzz_readers(seconds: float, share: Path, said: Any) -> None:
+def fuzz_readers(seconds: float, share: Path, said: Any, kept: Path | None = None) -> None:
     """Read changed files until the time is up; runs in a process of its own."""
-    ends = time.monotonic() + seconds
     with TemporaryDirectory() as place:
         found = readers(Path(place) / "whole")
+        names = [suffix for suffix, _, _ in found]
         target = Path(place) / "case"
 
-        @_loop
-        @given(
-            st.integers(0, len(found) - 1),
-            st.lists(st.tuples(st.floats(0.0, 1.0), st.integers(0, 255)), max_size=12),
-            st.floats(0.0, 1.0),
-            st.booleans(),
-        )
-        def once(which: int, edits: list[Edit], cut: float, early: bool) -> None:
-            suffix, whole, read = found[which]
-            content = changed(whole, edits, cut, early)
+        def read(which: int, content: bytes) -> None:
+            suffix, _, reader = found[which]
             path = target.with_suffix(f".{suffix}")
             path.write_bytes(content)
             share.write_bytes(content)  # what is left to see where this process ends
             share.with_suffix(".name").write_text(suffix)
-            _only_sentences(read, path)
+            _only_sentences(reader, path)
 
-        said.put(_until(once, ends))
-
-
-def changed(whole: bytes, edits: Sequence[Edit], cut: float, early: bool) -> bytes:
-    """A file with some bytes replaced, near its beginning where `early`, and perhaps cut."""
-    content = bytearray(whole)
-    reach = min(len(content), 512) if early else len(content)
-    for place, value in edits:
-        content[min(int(place * reach), len(content) - 1)] = value
-    return bytes(content[: int(len(content) * cut)] if cut < 0.5 else content)
+        wholes = [whole for _, whole, _ in found]
+        numbers = list(range(len(found)))
+        for path in sorted(kept.iterdir()) if kept is not None and kept.is_dir() else ():
+            if path.suffix[1:] in names:
+                numbers.append(names.index(path.suffix[1:]))
+                wholes.append(path.read_bytes())
+        searched = explore(
+            wholes, lambda which, content: read(numbers[which], content),
+            [ROOT / "engines", ROOT / "studio"], until=time.monotonic() + seconds,
+            seed=time.time_ns(),
+        )  # fmt: skip
+        sys.stderr.write(
+            f"{searched.tries} files, {searched.steps} steps of code, "
+            f"{len(searched.kept) - len(wholes)} inputs that reached new ones\n"
+        )
+        if kept is not None:
+            kept.mkdir(parents=True, exist_ok=True)
+            for which, content in searched.kept[len(wholes) :]:
+                name = hashlib.sha256(content).hexdigest()[:16]
+                (kept / f"{name}.{names[numbers[which]]}").write_bytes(content)
+        if searched.wrong is None:
+            said.put("")
+            return
+        which, content, error = searched.wrong
+        left = Path(f"fuzz-found.{names[numbers[which]]}")
+        left.write_bytes(content)
+        said.put("".join(traceback.format_exception(error)) + f"Read {left} to see it again\n")
 
 
 def fuzz_forms(seconds: float) -> str:
@@ -151,14 +170,16 @@ def _until(once: Callable[[], None], ends: float) -> str:
     return ""
 
 
-def run(seconds: float) -> list[str]:
+def run(seconds: float, kept: Path | None = None) -> list[str]:
     """Half the time for each; what was found."""
     found = [text for text in [fuzz_forms(seconds / 2)] if text]
     context = multiprocessing.get_context("spawn")
     said = context.Queue()
     with TemporaryDirectory() as place:
         share = Path(place) / "last"
-        process = context.Process(target=fuzz_readers, args=(seconds / 2, share, said), daemon=True)
+        process = context.Process(
+            target=fuzz_readers, args=(seconds / 2, share, said, kept), daemon=True
+        )
         process.start()
         ends = time.monotonic() + seconds / 2 + 10 * _HELD  # its start reads all of torch
         try:
@@ -182,7 +203,9 @@ def main() -> int:
     """See the module's text."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
     parser.add_argument("--seconds", type=float, default=60.0)
-    found = run(parser.parse_args().seconds)
+    parser.add_argument("--kept", type=Path, metavar="FOLDER", help="inputs that got furthest")
+    args = parser.parse_args()
+    found = run(args.seconds, args.kept)
     for text in found:
         print(text.encode(errors="backslashreplace").decode())  # noqa: T201
     print(f"{len(found)} found")  # noqa: T201

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from engines.base import UserError
 from studio.unpack import unpacked
 from tests import fuzz
+from tests.guided import explore
 from tests.hostile.attack import attack
 from tests.hostile.case import MODEL
 from tests.hostile.corpus import write_corpus
@@ -63,5 +65,39 @@ def test_the_fuzzer_finds_what_is_no_sentence() -> None:
 
     with pytest.raises(KeyError):
         fuzz._only_sentences(wrong, 1)
-    assert fuzz.changed(b"abcd", [(0.0, 120), (1.0, 121)], 1.0, early=False) == b"xbcy"
-    assert fuzz.changed(b"abcd", [], 0.25, early=False) == b"a"
+
+
+def _deep(which: int, content: bytes) -> None:
+    """A reader with a fault behind three checks, none of which random bytes pass together."""
+    if content[:1] != b"R":
+        return
+    if content[1:2] != b"I":
+        return
+    if content[2:3] == b"F":
+        raise ZeroDivisionError("planted")
+
+
+@pytest.mark.parametrize("guided", [True, False])
+def test_the_search_reaches_what_stands_behind_checks(guided: bool) -> None:
+    found = explore(
+        [b"seed", b"\0" * 8], _deep, [Path(__file__).parent], until=time.monotonic() + 60,
+        tries=30_000, seed=7, guided=guided,
+    )  # fmt: skip
+    if not guided:
+        assert found.wrong is None
+        return
+    assert found.wrong is not None
+    assert found.wrong[1].startswith(b"RIF")
+    assert isinstance(found.wrong[2], ZeroDivisionError)
+    assert [content[:2] for _, content in found.kept].count(b"RI") == 1
+    assert found.tries < 30_000
+
+
+def test_every_reader_is_searched(tmp_path: Path) -> None:
+    found = fuzz.readers(tmp_path)
+    kinds = {suffix for suffix, _, _ in found}
+    assert {"png", "flac", "dng", "mp4", "toml", "json"} <= kinds
+    for suffix, whole, read in found:
+        path = tmp_path / f"whole.{suffix}"
+        path.write_bytes(whole)
+        read(path)
