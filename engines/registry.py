@@ -14,6 +14,7 @@ from engines.base import Engine, UserError
 _BUILT_IN: dict[str, str] = {
     "raw.yond": "engines.raw.yond.engine:YondEngine",
     "raw.noiser": "engines.raw.noiser.engine:NoiserEngine",
+    "raw.eld": "engines.raw.eld.engine:EldEngine",
     "raw.calibrate": "engines.raw.calibrate.engine:CalibrateEngine",
     "raw.simulate": "engines.raw.simulate.engine:SimulateEngine",
     "speech.storm": "engines.speech.engine:StormEngine",

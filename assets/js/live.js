@@ -10,7 +10,7 @@
   const TRAINING_EVERY = 600; // ms
   const SETTLED = 120; // ms without a change
   // Settings that change nothing in what is shown.
-  const PASSIVE = new Set(["output", "quality", "metadata", "depth", "denoise", "denoiser"]);
+  const PASSIVE = new Set(["output", "quality", "metadata", "depth", "denoise", "cleaner", "denoiser"]);
   const settings = new Map(); // tab -> { engine, values }
   const kept = new Map(); // tab -> what is looked at
   const follow = window.NoiseStudio.follow;

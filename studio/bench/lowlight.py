@@ -40,6 +40,7 @@ from engines.media.exif import ExifFacts
 from engines.media.raw_colour import XYZ_FROM_SRGB
 from engines.media.raw_file import RawFacts
 from engines.raw.noiser.develop import developed
+from engines.raw.noiser.params import NoiserParams
 from engines.raw.noiser.transfer import encode_srgb
 from engines.raw.unprocess import decode_srgb
 from engines.registry import engine_class
@@ -136,7 +137,7 @@ def sets(folder: Path) -> dict[str, list[Case]]:
             flat = folder / f"{stem}.png"
             Image.fromarray(eight).save(flat)
             found["8 bit"].append(Case(flat, eight.astype(np.float32) / 255.0, truth))
-            clean = developed(raw, "yond-snrnet-small", BenchJob(folder)).rows
+            clean = developed(raw, NoiserParams().raw_denoiser, BenchJob(folder)).rows
             light_seen = encode_srgb(clean.linear(0, clean.size[0])).clamp(0.0, 1.0)
             found["raw"].append(Case(raw, light_seen.permute(1, 2, 0).numpy(), truth))
     return found

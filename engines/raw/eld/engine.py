@@ -18,8 +18,8 @@ class EldEngine:
     title: ClassVar[str] = "ELD (extreme dark)"
     tab: ClassVar[str] = "RAW"
     summary: ClassVar[str] = (
-        "Amplifies and cleans pictures of almost no light by a network that was trained on the "
-        "noise of sensors, rows included"
+        "For pictures of almost no light, by a network of your own camera; its weights do not come "
+        "with the studio, and YOND needs none"
     )
     accepts: ClassVar[tuple[MediaKind, ...]] = ("raw",)
     suffixes: ClassVar[tuple[str, ...]] = RAW_SUFFIXES

@@ -7,7 +7,7 @@ from engines.raw.yond.params import Form
 
 
 class EldParams(Params):
-    """Everything has an automatic default."""
+    """Everything but the weights has an automatic default."""
 
     ratio: float | None = option(
         None,
@@ -33,12 +33,12 @@ class EldParams(Params):
         le=8.0,
     )
     weights: str = option(
-        "eld-small",
+        "",
         title="Weights",
-        description="The bundled small network, or one that you added under Models",
+        description="Of your camera: the authors' file, or what `train eld-small` made, added "
+        "under Models",
         models="raw.eld/unet",
         max_length=120,
-        advanced=True,
     )
     tile: int = option(
         512,

@@ -37,6 +37,11 @@ def process(path: Path, params: EldParams, job: Job, engine: str, version: str) 
         Cancelled: passed through.
     """
     begun = perf_counter()
+    if not params.weights:
+        raise UserError(
+            "ELD needs weights of your camera: add the authors' file under Models, or calibrate "
+            "the camera and run `train eld-small --data PROFILE.json`; YOND needs neither"
+        )
     job.progress(0, 100, "reading the RAW")
     raw = read_bayer(path, "Denoising for one camera (raw.eld)")
     job.check_cancelled()

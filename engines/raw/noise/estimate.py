@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
 DOUBTFUL = 0.1  # confidence below which the default holds the estimate down
 _DEFAULT = (1.0, 3.0)  # K and sigma of a 14-bit camera at a moderate ISO, DN of 16383
 _STEP_VARIANCE = 1.0 / 12.0  # DN²: whole numbers alone scatter so much
-_LEAST_ELECTRONS = 0.7  # read noise below which no sensor is; a fit that says so has no floor
+_LEAST_ELECTRONS = 0.3  # read noise below which no sensor is; a fit that says so has no floor
 _TEXTURED = 12.6  # 95 % of blocks with noise alone are below it (chi-square, six degrees)
 _KEPT_TEXTURE = 5.5  # mean of `Blocks.texture` of noise alone below that limit
 _FLAT_SHARE = 0.1  # of the noise: more scene detail than this is no flat block
@@ -190,9 +190,14 @@ def _physical(
         return slope, max(level - slope * mean, _STEP_VARIANCE)
     least = max(_STEP_VARIANCE, (_LEAST_ELECTRONS * slope) ** 2)
     if floor < least:
-        # Too few dark blocks to know the floor: the slope alone is fitted.
-        slope = float(weight @ (bright * (variances - least))) / float(weight @ bright**2)
-        floor = max(_STEP_VARIANCE, (_LEAST_ELECTRONS * slope) ** 2)
+        # Too few dark blocks to know the floor: the slope alone is fitted, its floor with it.
+        square = _LEAST_ELECTRONS**2
+        first, second = float(weight @ bright), float(weight @ bright**2)
+        both = float(weight @ (bright * variances))
+        # Of K·bright + (electrons·K)² the least squares' normal equation, weighted by brightness.
+        root = math.sqrt(second**2 + 4.0 * square * first * both)
+        slope = 2.0 * both / max(second + root, 1e-300)
+        floor = max(_STEP_VARIANCE, square * slope**2)
     return max(slope, 1e-3 * default_noise(scale)[0]), floor
 
 

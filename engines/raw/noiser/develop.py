@@ -76,7 +76,9 @@ def developed(path: Path, denoiser: str, job: Job) -> Developed:
         if not isinstance(model.network, GuidedResUnet):
             raise UserError(f"The weights {denoiser} are of another network; choose others")
         part: Job = _Share(job, 0.0, 55.0)  # type: ignore[assignment]
-        levels, found, _ = clean_levels(raw, model.network, YondParams(weights=denoiser), part)
+        levels, found, _ = clean_levels(
+            raw, model.network, YondParams(weights=denoiser), part, path
+        )
         mosaic = _dithered(levels, facts.white, gain)
         last = found.last
         measurements = {"K": Measurement(last.K, "DN/e-"), "sigma": Measurement(last.sigma, "DN")}

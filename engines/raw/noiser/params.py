@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from engines.base import Params, option
+from engines.raw.yond.params import NETWORKS
 
 Form = Literal["same", "tiff", "png", "jpeg", "webp"]
 
@@ -79,6 +80,11 @@ class NoiserParams(LookParams):
         title="Denoise RAW first",
         description="By YOND, before demosaicing; auto does so for every RAW file",
     )
+    cleaner: Literal["best", "fast"] = option(
+        "best",
+        title="Denoiser",
+        description="YOND's quality; fast is a network of a quarter the work",
+    )
     output: Form = option(
         "same",
         title="Format",
@@ -114,13 +120,18 @@ class NoiserParams(LookParams):
         advanced=True,
     )
     denoiser: str = option(
-        "yond-snrnet-small",
-        title="Denoiser",
-        description="Weights of YOND for RAW files",
+        "",
+        title="Denoiser's weights",
+        description="Empty goes by the denoiser; or weights of YOND that you added under Models",
         models="raw.yond/snrnet",
         max_length=120,
         advanced=True,
     )
+
+    @property
+    def raw_denoiser(self) -> str:
+        """Id of the weights that denoise a RAW file, "" where it is not to be denoised."""
+        return "" if self.denoise == "off" else self.denoiser or NETWORKS[self.cleaner]
 
     @model_validator(mode="after")
     def _deep_enough(self) -> NoiserParams:

@@ -133,8 +133,7 @@ def brighten(path: Path, params: NoiserParams, job: Job, engine: str, version: s
 
 def _open(path: Path, params: NoiserParams, job: Job) -> _Opened:
     if is_raw(path):
-        denoiser = params.denoiser if params.denoise != "off" else ""
-        found = developed(path, denoiser, job)
+        found = developed(path, params.raw_denoiser, job)
         return _Opened(
             found.rows, found.facts, found.rows.shot, None, found.measurements, found.figures,
             found.notes, found.models,

@@ -19,11 +19,14 @@ from engines.raw.yond.arch import GuidedResUnet
 from engines.raw.yond.layouts import Layout, Packed
 from engines.raw.yond.params import YondParams
 from engines.raw.yond.pipeline import Noise, denoise_tiles, noise_level, plan, scattered
+from kernels.clipped import unclipped_mean
 
 _FIRST_PASS_SHARE = 0.25
 _MANY_TILES = 8  # below it the first pass takes them all
 _BELOW_BLACK = 6.0  # read noises; the transform knows nothing below, and noise is not there
 _MANY_BELOW = 0.01
+_CUT = 3.0  # read noises below black that a sensor's file holds at least
+_HEAPED, _MANY_CUT = 2.0, 1e-3  # samples at the floor over those just above; share of all
 _MEAN_SIDE = 33  # packed pixels
 _WORKED_ON = 0.5  # of strength and confidence, where the noise is not as a sensor leaves it
 
@@ -149,6 +152,11 @@ def denoise_picture(
         out = values.clone()
         return Denoised(out, first, last, passes, hot, level, tuple(notes), neighbours=white.lag)
     below: list[float] = []
+    floor = _floor(values, noise, scale)
+    if floor is not None:
+        notes.append(
+            "This file keeps nothing below black, which lifts its shadows; their mean was set right"
+        )
 
     def cleaned() -> Iterator[Tensor]:
         for planes in layout.worked(values):
@@ -161,6 +169,9 @@ def denoise_picture(
             keep_means(planes, out, noise, scale)
             deep = planes < -_BELOW_BLACK * noise.sigma / scale
             out[deep] = planes[deep]
+            for plane in out if floor is not None else ():
+                light = unclipped_mean(plane * scale, noise.gain, noise.sigma, floor or 0.0)
+                torch.div(light, scale, out=plane)
             below.append(float(deep.float().mean()))
             yield out
 
@@ -171,6 +182,17 @@ def denoise_picture(
             "they were left as they are"
         )
     return Denoised(out, first, last, passes, hot, level, tuple(notes), neighbours=white.lag)
+
+
+def _floor(values: Tensor, noise: Noise, scale: float) -> float | None:
+    """Level at which the noise of dark parts is cut off, DN above black; None where it is not."""
+    least = float(values.min())
+    if not -_CUT * noise.sigma <= least * scale <= 0.5 * noise.sigma:
+        return None
+    at = int((values <= least).sum())
+    near = int((values <= least + max(0.25 * noise.sigma, 1.0) / scale).sum()) - at
+    cut = at > max(_HEAPED * near, _MANY_CUT * values.numel())
+    return least * scale if cut else None
 
 
 def _hot(

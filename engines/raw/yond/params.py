@@ -11,7 +11,7 @@ from engines.raw.noise.profile import AUTO, PROFILES_OR_NONE
 
 Form = Literal["dng", "linear-dng", "tiff", "jpeg"]
 
-_NETWORKS = {"best": "yond-snrnet", "fast": "yond-snrnet-small"}
+NETWORKS = {"best": "yond-snrnet", "fast": "yond-snrnet-small"}
 
 
 class YondParams(Params):
@@ -124,7 +124,7 @@ class YondParams(Params):
     @property
     def network(self) -> str:
         """Id of the weights to load."""
-        return self.weights or _NETWORKS[self.quality]
+        return self.weights or NETWORKS[self.quality]
 
     @model_validator(mode="after")
     def _both_or_none(self) -> YondParams:

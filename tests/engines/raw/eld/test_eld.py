@@ -53,7 +53,7 @@ class _Job(BenchJob):
 
 
 def _run(path: Path, job: _Job, **params: Any) -> Result:
-    return EldEngine().run([path], EldParams(**params), job)
+    return EldEngine().run([path], EldParams(**{"weights": "any", **params}), job)
 
 
 def test_names_shapes_and_order_are_the_published_ones() -> None:
@@ -133,6 +133,12 @@ def test_odd_sides_and_wrong_files(tmp_path: Path) -> None:
     text.write_text("no RAW")
     with pytest.raises(UserError, match=r"text\.dng"):
         _run(text, job)
+
+
+def test_without_weights_it_says_what_is_needed(tmp_path: Path) -> None:
+    file = write_dng(tmp_path / "a.dng", np.full((64, 64), 600, np.uint16))
+    with pytest.raises(UserError, match=r"train eld-small --data PROFILE\.json"):
+        _run(file, _Job(tmp_path / "job", _copying(8)), weights="")
 
 
 def test_cancel_stops_between_tiles(tmp_path: Path) -> None:

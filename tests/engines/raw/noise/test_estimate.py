@@ -131,6 +131,16 @@ def test_a_dark_frame_has_read_noise_and_little_gain() -> None:
     assert 0.0 < found.K < 9.0
 
 
+def test_read_noise_of_half_an_electron_is_believed_in_the_dark() -> None:
+    """As of a Nikon D850 that saw an electron a photosite; its noise was taken for half."""
+    gain, sigma = 26.6, 13.4
+    scene = _scene(700, 1000, seed=7, high=0.006)
+    found = estimate_self(_planes(_noisy(scene, gain, sigma)), SCALE)
+    assert found.K == pytest.approx(gain, rel=0.15)
+    level = float(scene.mean()) * SCALE
+    assert float(found.variance(level)) == pytest.approx(gain * level + sigma**2, rel=0.06)
+
+
 def test_clipped_ends_are_left_out() -> None:
     """White sky and a camera that cuts at black must not bend the line."""
     gain, sigma = 6.0, 9.0

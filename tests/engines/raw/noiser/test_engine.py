@@ -118,7 +118,12 @@ def test_a_raw_file_is_denoised_and_becomes_a_deep_tiff(tmp_path: Path) -> None:
     assert facts.exif is not None
     assert {"K", "sigma"} <= set(denoised.measurements)
     assert "K" not in noisy.measurements
-    assert set(denoised.models) == {"noiser", "yond-snrnet-small"}
+    assert set(denoised.models) == {"noiser", "yond-snrnet"}
+    fast = NoiserParams(cleaner="fast")
+    assert (fast.raw_denoiser, NoiserParams(denoise="off").raw_denoiser) == (
+        "yond-snrnet-small",
+        "",
+    )
     a, b = (read_picture(one.outputs[0].path).pixels[8:-8, 8:-8] for one in (denoised, noisy))
     assert a.mean() == pytest.approx(b.mean(), rel=0.15)
     assert (

@@ -74,6 +74,24 @@ def test_plain_pictures_are_trusted_and_keep_the_mean_of_their_darkest_tenth(nam
         assert moved < 0.002 * level + 1.5 * scatter
 
 
+def test_blacks_that_were_cut_are_not_lifted() -> None:
+    """As a phone does; without the correction black comes out at 0.4 of the read noise."""
+    clean = _picture("dark gradient")
+    clean[:, : SIDE // 4] = 0.0
+    noisy = add_noise(clean, GAIN, SIGMA, seed=1)
+    _, whole = _run(noisy)
+    _, done = _run(np.maximum(noisy, 0.0))
+    said = [any("keeps nothing below black" in note for note in one.notes) for one in (whole, done)]
+    assert said == [False, True]
+    assert done.last.K == pytest.approx(GAIN, rel=0.05)
+    black = done.planes[:, 8:-8, 8 : SIDE // 8 - 24]
+    assert 0.0 <= float(black.mean()) * SCALE < 0.15 * SIGMA
+    right = np.s_[:, :, SIDE // 4 :]
+    torch.testing.assert_close(
+        done.planes[right].mean(), whole.planes[right].mean(), rtol=0.005, atol=0
+    )
+
+
 def test_a_blown_lamp_stays_blown_and_its_surroundings_dark() -> None:
     noisy, done = _of("lamp")
     found = keep_clipped(noisy, done.planes)
