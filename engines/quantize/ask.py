@@ -138,14 +138,22 @@ def _ask(folder: Path, side: Side, params: AskParams, answer: Answer, job: Job) 
 
 
 def _loaded(folder: Path, job: Job) -> Any:
-    """A model in memory; the one that was asked longest ago makes room."""
-    from engines.quantize.runtime import load_model
+    """A model in memory; the one that was asked longest ago makes room.
+
+    Raises:
+        UserError: it does not fit, even alone.
+    """
+    from engines.quantize.folder import open_folder
+    from engines.quantize.runtime import load_model, room
 
     key = (str(folder), (folder / "config.json").stat().st_mtime_ns, job.device)
     if key not in _kept:
-        while len(_kept) >= _KEPT:
+        opened = open_folder(folder)
+        while len(_kept) >= _KEPT or (_kept and not room.fits(opened, job.device)):
             _kept.popitem(last=False)
             gc.collect()
+        if not room.fits(opened, job.device):
+            raise room.refusal(opened, job.device)
         _kept[key] = load_model(folder, job.device, check=job.check_cancelled)
     _kept.move_to_end(key)
     return _kept[key]

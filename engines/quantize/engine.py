@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -116,7 +117,7 @@ class AdadimEngine(QuantizeEngine):
         """See `QuantizeEngine`."""
         from engines.quantize.methods.adadim import AdaDim
 
-        return _work(AdaDim(base=params.base), *_grid(params))
+        return replace(_work(AdaDim(base=params.base), *_grid(params)), dims=("in", "out"))
 
 
 class GwqEngine(QuantizeEngine):

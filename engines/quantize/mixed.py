@@ -18,8 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engines.quantize.layers import Grid, fitting_group
+from engines.quantize.layers import Dim, Grid, fitting_group
 from engines.quantize.methods.grid import rounded
+from engines.quantize.params import Export
 
 CHOICES = (2, 3, 4, 8)
 _STEPS = 60_000  # sizes that are told apart; more are rounded up to the next of them
@@ -53,17 +54,47 @@ def costs(weight: Tensor, x: Tensor, g: Tensor, grids: Sequence[Grid]) -> Tensor
     return torch.tensor(found, dtype=torch.float64)
 
 
-def stored_bits(shape: tuple[int, int], grid: Grid, extra: float = 0.0) -> int:
-    """Bits that a grouped layer of `shape` takes with its scales and zero points.
+def stored_bits(
+    shape: tuple[int, int],
+    grid: Grid,
+    *,
+    extra: float = 0.0,
+    export: Export = "auto",
+    dims: Sequence[Dim] = ("in",),
+) -> int:
+    """Bits that a grouped layer of `shape` takes at most, with scales, zero points and padding.
+
+    Lines of codes and of zero points end with a whole word of 32 bits each, which is felt where few
+    groups fill a line: nine zero points of 4 bits take 64.
 
     Args:
         shape: (out, in).
         grid: how finely it is rounded.
         extra: bits a weight that the method stores besides.
+        export: the layout; "auto" may become compressed-tensors or our own.
+        dims: where the groups may run, "in" among them.
     """
-    group = fitting_group(shape[1], grid.group_size)
-    scale = 16 if grid.symmetric else 16 + grid.bits
-    return math.ceil(shape[0] * shape[1] * (grid.bits + scale / group + extra))
+    rows, columns = shape
+    groups = {dim: shape[dim == "in"] // _group(shape, grid, dim) for dim in dims}
+    lines = {"in": rows, "out": columns}
+    total = rows * _words(columns * grid.bits)
+    total += max(16 * lines[dim] * count for dim, count in groups.items())
+    zeros: list[int] = [0]
+    if export in ("auto", "studio") and not grid.symmetric:
+        zeros += [lines[dim] * _words(count * grid.bits) for dim, count in groups.items()]
+    if export in ("gptq", "awq") or (export != "studio" and not grid.symmetric):
+        zeros.append(groups["in"] * _words(rows * grid.bits))
+    if export == "gptq":
+        total += 32 * columns  # the group of every input
+    return math.ceil(total + max(zeros) + extra * rows * columns)
+
+
+def _group(shape: tuple[int, int], grid: Grid, dim: Dim) -> int:
+    return fitting_group(shape[dim == "in"], grid.group_size)
+
+
+def _words(bits: int) -> int:
+    return -(-bits // 32) * 32
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
 
 from engines.base import UserError
 from engines.quantize.gradients import found_for, sweep
-from engines.quantize.layers import Grid
+from engines.quantize.layers import Dim, Grid
 from engines.quantize.mixed import CHOICES, Front, Option, costs, front, stored_bits
 from engines.quantize.params import GridParams
 from engines.quantize.skeleton import Skeleton
@@ -70,6 +71,7 @@ def mixtures(
     folder: Path,
     *,
     extra: float,
+    dims: Sequence[Dim] = ("in",),
     check: Callable[[], None],
     progress: Callable[[float, float, str], None],
 ) -> Mixture:
@@ -81,6 +83,7 @@ def mixtures(
         tokens: (windows, length) int64, calibration text.
         folder: the scratch folder.
         extra: bits a weight that the method stores besides codes and scales.
+        dims: where its groups may run.
         check: raises Cancelled.
         progress: (blocks done, blocks, text).
     """
@@ -89,6 +92,7 @@ def mixtures(
         skeleton, tokens[:_WINDOWS], folder, _NAME,
         lambda _path, weight, x, g: costs(weight, x, g, grids), check, progress,
     )  # fmt: skip
+    size = partial(stored_bits, extra=extra, export=params.export, dims=dims)
     kept = keeps(params.skip)
     options: dict[str, tuple[Option, ...]] = {}
     weights = 0
@@ -100,7 +104,7 @@ def mixtures(
             shape = skeleton.linear_shape(name)
             weights += shape[0] * shape[1]
             options[name] = tuple(
-                Option(grid, stored_bits(shape, grid, extra), float(c))
+                Option(grid, size(shape, grid), float(c))
                 for grid, c in zip(grids, cost, strict=True)
             )
     if not options:

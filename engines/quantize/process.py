@@ -18,7 +18,7 @@ from engines.quantize.export import Traits, Writer, choose, refusal, traits
 from engines.quantize.figures import draw_errors, draw_front
 from engines.quantize.folder import ModelFolder, open_folder
 from engines.quantize.gradients import sweep
-from engines.quantize.layers import Grid, QuantizedLayer
+from engines.quantize.layers import Dim, Grid, QuantizedLayer
 from engines.quantize.method import Method
 from engines.quantize.params import GridParams, ModelParams
 from engines.quantize.plan import Mixture, Search, keeps, mixtures
@@ -51,11 +51,13 @@ class Work:
         method: how codes are chosen.
         grid: of every layer where no target is set.
         extra: bits a weight that the method stores besides codes and scales, for planning.
+        dims: where its groups may run, likewise.
     """
 
     method: Method
     grid: Grid
     extra: float = 0.0
+    dims: tuple[Dim, ...] = ("in",)
 
 
 def quantize(path: Path, engine: str, version: str, work: Work, params: Any, job: Job) -> Result:
@@ -120,7 +122,8 @@ class _Run:
             return walked, None, 0, scratch
         mixture = mixtures(
             self.skeleton, params, self.calibration, self.folder,
-            extra=self.work.extra, check=self.job.check_cancelled, progress=self._before,
+            extra=self.work.extra, dims=self.work.dims,
+            check=self.job.check_cancelled, progress=self._before,
         )  # fmt: skip
         if params.target == "size":
             assert params.target_gb is not None

@@ -28,6 +28,7 @@ from studio.config import VERSION
 from studio.jobs.camera import camera_of
 from studio.jobs.peak import forget_peak, peak_mb
 from studio.jobs.task import PROFILE, FileFacts, Outcome, Progress, Task, scratch
+from studio.jobs.unfinished import claim
 from studio.unpack import no_model, unpacked
 from studio.workspace import printable
 
@@ -127,6 +128,7 @@ class TaskJob:
         """See `engines.base.Job`."""
         folder = self._task.resumable(key)
         folder.mkdir(parents=True, exist_ok=True)
+        claim(folder, self._task.job_id)
         os.utime(folder)  # its age is the time since somebody asked for it
         return folder
 

@@ -16,13 +16,15 @@ from db.database import DatabaseError, close_database, open_database
 from engines import registry
 from engines.base import UserError
 from studio.config import LOCAL, Settings
-from studio.examples import Examples
 from studio.jobs.choose import choose_executor
+from studio.jobs.given import Examples
 from studio.jobs.memory import Held
+from studio.jobs.new_job import NewJob
 from studio.jobs.requests import batch_key, check_params, items_of, refuse_local
 from studio.jobs.runner import Runner
-from studio.jobs.store import NewJob, Store
+from studio.jobs.store import Store
 from studio.jobs.task import RESUMABLE, UNFINISHED_KEPT, scratch
+from studio.jobs.unfinished import forget
 from studio.jobs.views import ArtifactView, BatchItem, JobView, NotFound, QueueView, SessionView
 from studio.jobs.visited import Visited
 from studio.library import FACES, IMPORTS
@@ -43,6 +45,7 @@ from studio.workspace import (
 Source = Literal["page", "cli", "api"]
 _STOPPED_WITHIN = 5.0  # seconds
 _AT_ONCE = 500  # ids in one question to the database
+_MOST = 1_000_000  # jobs of a session
 
 
 class Studio:
@@ -135,8 +138,11 @@ class Studio:
         while self._runs(owner, session_id) and time.monotonic() < deadline:
             time.sleep(0.05)
         models = self.store.model_hashes(owner, session_id)
+        broken = self.jobs(owner, session_id, ("failed", "cancelled"), limit=_MOST)
+        asked = [job for job in self.store.aside(owner) if job.session_id == session_id]
         self.store.remove_session(owner, session_id)
         self._forget_unpacked(owner, models)
+        forget(self.settings.cache, [job.id for job in (*broken, *asked)])
         remove_tree(self.settings.outputs / session_id)
         remove_tree(self.settings.uploads / session_id)
         remove_tree(self.settings.cache / FACES / session_id)
@@ -266,6 +272,7 @@ class Studio:
             raise UserError("This job is running; cancel it first")
         remove_tree(self.settings.outputs / view.session_id / view.id)
         remove_tree(self.settings.cache / FACES / view.session_id / view.id)
+        forget(self.settings.cache, [view.id])
         if view.engine not in registry.aside_ids():  # the next question is to the same models
             self._forget_unpacked(owner, {file.sha256 for file in view.inputs})
         with uploads_lock(self.settings.uploads):

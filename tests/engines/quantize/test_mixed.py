@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from engines.quantize.export import FORMATS, choose, refusal, traits
 from engines.quantize.layers import Grid
-from engines.quantize.methods.grid import rounded
+from engines.quantize.methods.grid import round_weight, rounded
 from engines.quantize.mixed import Option, costs, front, stored_bits
+from engines.quantize.params import Export
 from engines.quantize.plan import Search, keeps
 
 
@@ -82,7 +84,30 @@ def test_fewer_bits_cost_more() -> None:
 
 def test_stored_bits_count_scales_and_zero_points() -> None:
     assert stored_bits((64, 128), Grid(4, 32)) == 64 * 128 * 4 + 64 * 4 * 16
-    assert stored_bits((64, 128), Grid(4, 32, False)) == 64 * 128 * 4 + 64 * 4 * 20
+    grid = Grid(4, 64, symmetric=False)
+    assert stored_bits((64, 576), grid, export="studio") == 64 * (576 * 4 + 9 * 16 + 64)
+    assert stored_bits((64, 576), grid, export="gptq") == 64 * (576 * 4 + 9 * 16 + 36) + 32 * 576
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+@pytest.mark.parametrize("shape", [(64, 576), (96, 160), (192, 576)])
+@pytest.mark.parametrize("export", ["auto", "studio", "compressed-tensors", "gptq", "awq"])
+def test_no_export_takes_more_than_was_planned(
+    export: Export, shape: tuple[int, int], bits: int, symmetric: bool
+) -> None:
+    grid = Grid(bits, 64, symmetric)
+    for dim in ("in", "out"):
+        layer = round_weight(torch.randn(shape), grid, dim=dim)
+        planned = stored_bits(shape, grid, export=export, dims=("in", dim))
+        known = {"layer": traits(layer)}
+        names = ("studio", choose(known.items())) if export == "auto" else (export,)
+        for name in names:
+            if not refusal(name, "layer", layer):
+                packed = FORMATS[name](known).pack("layer", layer)
+                packed.pop("weight_shape", None)  # two numbers a layer
+                held = sum(8 * part.numel() * part.element_size() for part in packed.values())
+                assert held <= planned <= 1.2 * held
 
 
 def test_a_search_learns_from_what_was_measured() -> None:

@@ -196,11 +196,25 @@ def test_work_is_gone_on_with_by_its_owner_alone(shared: Studio, write: Write) -
 
     assert steps(LOCAL, fail_at=4) is None
     [folder] = kept.iterdir()
-    assert {path.name for path in folder.iterdir()} == {"1", "2", "3"}
+    assert {path.name for path in folder.glob("[!.]*")} == {"1", "2", "3"}
     assert steps(VISITOR) == 5
     assert steps(LOCAL) == 2
     assert not list(kept.iterdir())
     assert steps(LOCAL) == 5
+
+
+def test_unfinished_work_goes_with_the_last_job_that_left_it(studio: Studio, write: Write) -> None:
+    kept = studio.settings.cache / "resumable"
+    [text] = write(1)
+    first, again = (_run(studio, "demo.tree", text, key="a", fail_at=at) for at in (2, 3))
+    _run(studio, "demo.tree", text, key="b", fail_at=2)
+    assert len(list(kept.iterdir())) == 2
+    studio.delete_job(LOCAL, first.id)
+    assert len(list(kept.iterdir())) == 2  # another attempt is at the same work
+    studio.delete_job(LOCAL, again.id)
+    assert len(list(kept.iterdir())) == 1
+    studio.delete_session(LOCAL, session_of(studio))
+    assert not list(kept.iterdir())
 
 
 def test_work_survives_a_stop_of_the_worker(worker_studio: Studio, write: Write) -> None:
