@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_data_path
 
+from studio.options import from_environment
+
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
@@ -101,7 +103,6 @@ class Settings:
         Raises:
             UserError: a variable of the environment has a value that cannot be used.
         """
-        from studio.options import from_environment
         from studio.space import home_of_space
 
         space = os.environ.get("SYSTEM") == "spaces" or "SPACE_ID" in os.environ

@@ -9,11 +9,10 @@ import argparse
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from studio.config import SPACE, Settings
 from studio.passwords import LEAST
 
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
@@ -170,28 +169,3 @@ def read_auth(given: list[str]) -> tuple[tuple[str, str], ...]:
             raise UserError(f"There are two passwords of {user}; give one")
         users[user] = password
     return tuple(users.items())
-
-
-def table() -> str:
-    """All settings as a Markdown table."""
-    defaults = {field.name: field.default for field in fields(Settings)}
-    lines = ["| Option | Variable | Default | On a Space | What it is |", "|---|---|---|---|---|"]
-    for option in OPTIONS:
-        usual = defaults[option.name]
-        cells = [
-            f"`{option.flag}`" if option.flag else "",
-            f"`{option.variable}`" if option.variable else "",
-            _shown(usual),
-            _shown(SPACE[option.name]) if option.name in SPACE else "",
-            option.help,
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, int | float):
-        return f"{value:g}"
-    return str(value) if isinstance(value, str) else ""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session, aliased
@@ -19,11 +18,9 @@ from sqlalchemy.orm import Session, aliased
 from db.schema import FINISHED, ArtifactRow, JobRow, SessionRow, new_id, now
 from engines import registry
 from engines.base import MediaKind, UserError
+from studio.jobs.new_job import NewJob, job_row
 from studio.jobs.store_base import StoreBase
 from studio.jobs.views import NotFound
-
-if TYPE_CHECKING:
-    from studio.jobs.store import NewJob
 
 _DROPPED = "Files between the steps were not kept"
 
@@ -39,8 +36,6 @@ class ChainStore(StoreBase):
         Raises:
             NotFound: the session is not the owner's.
         """
-        from studio.jobs.store import job_row
-
         with self._write() as session:
             place = session.get(SessionRow, session_id)
             if place is None or place.owner != owner:

@@ -14,9 +14,9 @@ from typing import Any
 
 from engines import registry
 from engines.base import UserError
+from studio.jobs.new_job import NewJob
 from studio.jobs.requests import batch_key, check_params, items_of, refuse_local
 from studio.jobs.service import LOCAL, Source, Studio
-from studio.jobs.store import NewJob
 from studio.jobs.views import JobView
 from studio.recipes.book import RecipeBook
 from studio.recipes.recipe import Recipe, checked

@@ -18,9 +18,9 @@ from db.database import writing
 from db.schema import JobRow, SessionRow, now
 from engines import registry
 from engines.base import UserError
-from studio import examples
 from studio.config import KEPT, LOCAL, Settings
 from studio.examples import prepare
+from studio.jobs import given
 from studio.jobs.bounded import measure
 from studio.jobs.requests import check_params, refuse_local
 from studio.jobs.service import Studio
@@ -201,21 +201,21 @@ def test_what_was_left_is_deleted_after_its_time_and_nothing_else(
 def test_an_example_is_there_at_once_and_is_the_visitors_own(
     studio: Studio, text: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(examples, "EXAMPLES", text.parent)
+    monkeypatch.setattr(given, "EXAMPLES", text.parent)
     wanted = [(engines_for_tests.INVERT, text)]
     [made] = studio.wait(KEPT, prepare(studio, wanted))
     assert prepare(studio, wanted) == []  # once
-    given = studio.job(ANN, submit(studio, ANN, text))
-    assert given.state == "done"
-    assert given.id != made.id
-    assert given.outputs[0].path.read_text() == "txet emos"
-    assert given.outputs[0].path.is_relative_to(studio.settings.outputs / given.session_id)
-    assert given.measurements == made.measurements
+    copy = studio.job(ANN, submit(studio, ANN, text))
+    assert copy.state == "done"
+    assert copy.id != made.id
+    assert copy.outputs[0].path.read_text() == "txet emos"
+    assert copy.outputs[0].path.is_relative_to(studio.settings.outputs / copy.session_id)
+    assert copy.measurements == made.measurements
     with pytest.raises(NotFound):
-        studio.artifact(BEN, given.outputs[0].id)
+        studio.artifact(BEN, copy.outputs[0].id)
     other = studio.job(ANN, submit(studio, ANN, text, upper=True))
     assert other.state != "done"  # another setting is a job like all others
     studio.wait(ANN, [other.id])
-    studio.delete_session(ANN, given.session_id)
+    studio.delete_session(ANN, copy.session_id)
     assert made.outputs[0].path.is_file()
     made.outputs[0].path.unlink()

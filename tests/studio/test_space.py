@@ -15,10 +15,11 @@ import yaml
 
 import launch
 from engines.base import UserError
-from studio import options
 from studio.config import SPACE, Settings
+from studio.docs.settings import table
 from studio.jobs import zero
 from studio.jobs.task import Outcome, Progress, Task
+from studio.options import OPTIONS
 from studio.space import home_of_space
 from tests import engines_for_tests
 
@@ -48,12 +49,12 @@ def test_the_container_has_every_room_and_is_nobody_in_particular() -> None:
     assert re.search(r"^USER 1000$", text, re.MULTILINE)
     assert "/studio/alive" in text
     for variable in set(re.findall(r"STUDIO_[A-Z_]+", text)) - {"NOISE_STUDIO_NO_VENV"}:
-        assert variable in {one.variable for one in options.OPTIONS} | {"STUDIO_NO_VENV"}
+        assert variable in {one.variable for one in OPTIONS} | {"STUDIO_NO_VENV"}
 
 
 def test_every_setting_is_documented() -> None:
-    assert options.table() in (ROOT / "docs/serving.md").read_text(encoding="utf-8")
-    names = {one.name for one in options.OPTIONS}
+    assert table() in (ROOT / "docs/serving.md").read_text(encoding="utf-8")
+    names = {one.name for one in OPTIONS}
     assert set(SPACE) <= names | {"open_browser"}
     assert {name for name in Settings.__dataclass_fields__ if name.startswith("max_")} <= names
 

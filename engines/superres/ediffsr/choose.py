@@ -27,7 +27,7 @@ from engines.superres.precision import mixed
 from engines.superres.resample import resize
 from engines.superres.tiles import Span, plan
 from engines.superres.upscaler import Method, Steps, Tiling, Upscaler, chain
-from engines.superres.upsr.choose import upscaler
+from engines.superres.upsr.estimate import upscaler
 
 _SCALE = 4
 _FEW = 10

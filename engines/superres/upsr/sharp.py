@@ -11,8 +11,9 @@ from torch import Tensor
 from engines.base import Job, UserError
 from engines.superres.cost import told
 from engines.superres.noise_field import noise_field
+from engines.superres.precision import mixed
 from engines.superres.upscaler import Method, Steps, Tiling, Upscaler
-from engines.superres.upsr.choose import fast_names, mixed, upscaler
+from engines.superres.upsr.estimate import fast_names, upscaler
 from engines.superres.upsr.params import UpsrParams
 from engines.superres.upsr.sampler import SCHEDULE, Given, sample
 from engines.superres.upsr.schedule import Schedule

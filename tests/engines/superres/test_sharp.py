@@ -20,7 +20,7 @@ from engines.superres.ediffsr.eanet import EaNet
 from engines.superres.ediffsr.params import EdiffsrParams
 from engines.superres.fast import FastNet
 from engines.superres.upsr.atd import Atd
-from engines.superres.upsr.choose import FastUpscaler
+from engines.superres.upsr.estimate import FastUpscaler
 from engines.superres.upsr.params import UpsrParams
 from engines.superres.upsr.sampler import SCHEDULE
 from engines.superres.upsr.sharp import SharpUpscaler, sharp

@@ -14,7 +14,8 @@ import pytest
 
 from db.database import close_database, open_database
 from engines.base import UserError
-from studio.jobs.store import NewJob, Store
+from studio.jobs.new_job import NewJob
+from studio.jobs.store import Store
 from studio.jobs.store_runner import MAX_ATTEMPTS
 from studio.jobs.task import FileFacts, Outcome, Progress
 from studio.jobs.views import BatchItem, JobView, NotFound

@@ -11,7 +11,8 @@ import pytest
 
 from db.database import close_database, open_database
 from db.schema import now
-from studio.jobs.store import NewJob, Store
+from studio.jobs.new_job import NewJob
+from studio.jobs.store import Store
 from studio.jobs.store_library import Found
 from studio.jobs.task import FileFacts, Outcome
 from studio.library.wanted import Wanted
