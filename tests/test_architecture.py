@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -62,6 +63,24 @@ def test_types() -> None:
 def test_import_contracts() -> None:
     command = "from importlinter.cli import lint_imports_command; lint_imports_command()"
     check("-c", command, "--no-cache")
+
+
+def test_no_two_modules_need_one_another() -> None:
+    """Imports within functions count as well; `from package import module` counts as the module."""
+    trees = {
+        name.removesuffix(".py").removesuffix("/__init__").replace("/", "."): tree
+        for name, tree in sources()
+    }
+    arrows = {
+        name: {
+            inner if (inner := f"{node.module}.{alias.name}") in trees else node.module
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module in trees
+            for alias in node.names
+        }
+        for name, tree in trees.items()
+    }
+    TopologicalSorter(arrows).prepare()  # raises CycleError, which names the circle
 
 
 # arrows, as they are at run time
