@@ -36,7 +36,8 @@ from engines.quantize.text import (
 )
 from engines.quantize.walk import Plan, Walked, walk
 
-_DATA_FREE_WINDOWS = 4  # enough to take errors on, where the method needs no text
+_FEW_WINDOWS = 4  # enough to take errors on, where the method needs no inputs
+_AIMING_WINDOWS = 8  # and to find mixtures by
 _GRADIENT_WINDOWS = 1  # "one calibration sample", GWQ
 _ROUNDS = 4  # walks at most towards a perplexity
 _WHOLE_SHARE = 0.25  # of this machine's memory, for a model that is loaded whole
@@ -81,7 +82,7 @@ def quantize(path: Path, engine: str, version: str, work: Work, params: Any, job
     skeleton = Skeleton(folder, job.device)
     length = min(params.length, _longest(skeleton))
     text = read_text(Path(params.calibration) if params.calibration else CALIBRATION)
-    windows = params.samples if work.method.uses != "weights" else _DATA_FREE_WINDOWS
+    windows = _windows(work.method, params)
     calibration = shuffled_windows(tokenizer, text, windows, length, params.seed + 41)
     evaluation = straight_windows(
         tokenizer, read_text(EVALUATION), max(params.evaluate, 2 * length), length
@@ -189,6 +190,14 @@ class _Run:
 
     def _before(self, done: float, total: float, text: str) -> None:
         self.job.progress(done, 2.0 * total, text)
+
+
+def _windows(method: Method, params: ModelParams) -> int:
+    """Windows of calibration text that flow through the whole model."""
+    if method.uses == "activations":
+        return params.samples
+    aimed = isinstance(params, GridParams) and params.target != "bits"
+    return min(params.samples, _AIMING_WINDOWS if aimed else _FEW_WINDOWS)
 
 
 def _key(path: Path, version: str, params: ModelParams) -> str:

@@ -26,10 +26,11 @@ import torch
 from torch import Tensor
 
 from kernels import codebook, grouped
+from kernels.native import search
 from kernels.native.vectors import NativeVectors
 from kernels.native.weight import BITS, NativeWeight
 
-_FILES = ("lowbit.c", "codebook.c", "pool.c", "pool.h", "rows.h")
+_FILES = ("lowbit.c", "codebook.c", "nearest.c", "pool.c", "pool.h", "rows.h")
 SOURCES = tuple(Path(__file__).with_name(name) for name in _FILES)
 
 FLAGS: tuple[tuple[str, ...], ...] = (
@@ -146,6 +147,8 @@ def open_library(path: Path) -> ctypes.CDLL:
     ):
         product.restype = ctypes.c_int
         product.argtypes = [*pointers, ctypes.c_int64, ctypes.c_int]
+    library.nearest_find.restype = ctypes.c_int
+    library.nearest_find.argtypes = [ctypes.c_void_p, ctypes.c_int]
     return library
 
 
@@ -172,7 +175,7 @@ def _processor() -> str:
 
 
 def _try_out(library: ctypes.CDLL) -> None:
-    """Hold the library to torch: every number of bits, zero points, names, books.
+    """Hold the library to torch: every number of bits, zero points, names, books, searches.
 
     Raises:
         Unavailable: a result is not within 1e-5 of torch's.
@@ -206,3 +209,8 @@ def _try_out(library: ctypes.CDLL) -> None:
         indices = [whole(size, -(-37 // length), 41) for size in (200, 7)]
         books = [torch.randn(size, length, generator=made) for size in (200, 7)]
         compare(NativeVectors(library, indices, books, 37), codebook.decode(indices, books, 37))
+    vectors, book = torch.randn(37, 6, generator=made), torch.randn(48, 6, generator=made)
+    near = torch.addmm(book.square().sum(1).mul_(-0.5), vectors, book.T)
+    found = search.find(library, vectors, book, book.square().sum(1).mul_(-0.5))
+    if not torch.allclose(near[torch.arange(37), found], near.amax(1), atol=1e-5):
+        raise Unavailable("The native kernel was built, but what it finds is not the nearest.")

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from kernels import grouped, int4_matmul, native
+from kernels.native import search
 from kernels.native.weight import NativeWeight, lanes
 
 pytestmark = pytest.mark.skipif(
@@ -127,6 +128,23 @@ def test_a_library_that_is_wrong_is_not_used(
     monkeypatch.setattr(native, "SOURCES", (wrong, *native.SOURCES[1:]))
     assert native.load() is None
     assert "not torch's" in native.why_not()
+
+
+@pytest.mark.parametrize(("count", "length"), [(16, 1), (256, 3), (4096, 6), (64, 8)])
+@pytest.mark.parametrize("own", [False, True])
+def test_the_nearest_vectors_are_torchs(count: int, length: int, own: bool) -> None:
+    library = native.load()
+    assert library is not None, native.why_not()
+    vectors, book = torch.randn(131, length), torch.randn(count, length)
+    vectors[7] = book[5]
+    half = -0.5 * book.square().sum(1) + (torch.rand(131, count) if own else 0)
+    near = half + vectors @ book.T
+    found = search.find(library, vectors, book, half)
+    assert torch.allclose(near[torch.arange(131), found], near.amax(1), atol=1e-5)
+    alike = book[:1].repeat(count, 1)
+    assert not search.find(library, vectors, alike, torch.zeros(count)).any()  # the first of many
+    with pytest.raises(ValueError, match="do not fit"):
+        search.find(library, vectors, book, half[..., 1:])
 
 
 def test_rows_that_do_not_fit_the_kernel_are_refused() -> None:

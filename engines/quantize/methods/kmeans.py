@@ -12,6 +12,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from kernels import native
+from kernels.native import search
+
 _AT_ONCE = 1 << 22  # distances held at a time
 _LEAST_GAIN = 1e-4  # share of the distortion below which another round is not worth it
 
@@ -24,6 +27,9 @@ def nearest(vectors: Tensor, book: Tensor, half: Tensor | None = None) -> Tensor
     """
     # |x - c|^2 is least where x c - |c|^2 / 2 is largest.
     half = half_norms(book) if half is None else half
+    library = native.load() if search.fits(vectors, book) else None
+    if library is not None:
+        return search.find(library, vectors, book, half)
     found = torch.empty(len(vectors), dtype=torch.int64, device=vectors.device)
     step = max(_AT_ONCE // len(book), 1)
     for start in range(0, len(vectors), step):
