@@ -10,7 +10,17 @@ from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any, Literal
 
-from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Index, String, TypeDecorator, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    ForeignKey,
+    Index,
+    String,
+    TypeDecorator,
+    false,
+    text,
+)
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
@@ -238,7 +248,7 @@ class MeasurementRow(Base):
 
 
 class PresetRow(Base):
-    """Named settings of one engine."""
+    """Named settings of one engine; `starts` where its tab begins with it."""
 
     __tablename__ = "presets"
 
@@ -247,6 +257,7 @@ class PresetRow(Base):
     engine: Mapped[str] = mapped_column(Key(80))
     name: Mapped[str] = mapped_column(Words(200))
     params: Mapped[dict[str, Any]]
+    starts: Mapped[bool] = mapped_column(default=False, server_default=false())
     created: Mapped[datetime] = mapped_column(default=now)
 
 

@@ -153,7 +153,7 @@ class Actions:
 
     def _new_session(self, data: Mapping[str, str], scene: Scene) -> Effect:
         made = self._studio.new_session(scene.owner, data.get("text", "").strip()[:80])
-        return Effect(session=made.id)
+        return Effect(session=made.id, fresh=True)
 
     def _rename_session(self, data: Mapping[str, str], scene: Scene) -> Effect:
         name = data.get("text", "").strip()[:80]

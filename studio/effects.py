@@ -18,6 +18,7 @@ class Effect:
         params: settings for that form.
         models: other weights can be chosen now.
         job: result to open on `tab`, after going to `session`.
+        fresh: forms begin as their tabs do.
         undo: job that was deleted and can be brought back.
         said: what has been done, where the page does not show it by itself.
     """
@@ -29,4 +30,5 @@ class Effect:
     models: bool = False
     said: str = ""
     job: str = ""
+    fresh: bool = False
     undo: str = ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,9 +21,7 @@ from engines.base import UserError
 from engines.raw.noise.profile import PROFILES, PROFILES_OR_NONE
 from studio.actions import Actions, Effect
 from studio.cameras import camera_choices
-from studio.catalogue import Catalogues
 from studio.checks import Checks
-from studio.forms import ModelChoices, free_choices, model_choices
 from studio.inbox import Inbox
 from studio.jobs.service import Studio
 from studio.limits import told
@@ -35,12 +33,12 @@ from studio.panels.library import LibraryPanel, SessionsPanel
 from studio.panels.models import ModelsPanel, ModelToolsPanel
 from studio.panels.notice import NoticePanel
 from studio.panels.queue import QueuePanel
-from studio.scene import Notice, Panel, Scene, View, digest, tab_of
-from studio.tabs.generic import EngineForm, MethodTab
+from studio.scene import Notice, Panel, Scene, View, tab_of
+from studio.tabs.generic import MethodTab
 from studio.tabs.recipes import RecipesTab
+from studio.updates import ACTIVE, Updates
 from studio.visitors import Visitors
 
-_ACTIVE, _IDLE = 1.0, 5.0
 _KEEP_DRAFT = """(drafts, ...values) => {
   const names = %s;
   return {...drafts, [%s]: Object.fromEntries(names.map((name, at) => [name, values[at]]))};
@@ -113,11 +111,7 @@ class Page:
                 past = [SessionsPanel(), LibraryPanel()]
             self.tab_items.append(item)
             with gr.Tab("Models", id=models.TAB) as item:
-                known = Catalogues(self.studio.settings)
-                weights = [
-                    ModelsPanel(self.studio, self.checks, known),
-                    ModelToolsPanel(self.studio, known),
-                ]
+                weights = [ModelsPanel(self.studio, self.checks), ModelToolsPanel(self.studio)]
             self.tab_items.append(item)
         rules = told(self.studio.settings)
         if rules:
@@ -126,12 +120,13 @@ class Page:
                 elem_id="ns-told", apply_default_css=False,
             )  # fmt: skip
         queue, notice = QueuePanel(), NoticePanel()
-        self.timer = gr.Timer(_ACTIVE)
+        self.timer = gr.Timer(ACTIVE)
         self.panels: list[Panel] = [queue, notice, *past, *weights, *self.recipes.panels]
         for tab in self.tabs:
             # A result first: what stands beside it is to know of one that has just been opened.
             self.panels += [tab.files, tab.presets, tab.result, *tab.beside]
         self.panels.append(header)  # last: it tells the address what the others have opened
+        self.updates = Updates(self.studio, self.panels, self.tabs, self._model_choices)
 
     def _model_choices(self, network: str, owner: str = "") -> list[tuple[str, str]]:
         if network in (PROFILES, PROFILES_OR_NONE):
@@ -151,17 +146,13 @@ class Page:
         return {tab: tab for tab in self._tab_ids} | dict.fromkeys(library.ALSO, library.TAB)
 
     @property
-    def _forms(self) -> list[EngineForm]:
-        return [one for tab in self.tabs for one in tab.forms]
-
-    @property
     def _watched(self) -> list[Any]:
         return [self.view, self.timer, *(panel.component for panel in self.panels)]
 
     def _wire(self) -> None:
-        forms = [control for one in self._forms for control in one.form.controls]
+        forms = [control for one in self.updates.forms for control in one.form.controls]
         choices = [tab.choice for tab in self.tabs]
-        groups = [one.group for one in self._forms]
+        groups = [one.group for one in self.updates.forms]
         self._outputs = [*self._watched, self.memory, self.tabset, self.drafts, *choices, *groups]
         self._outputs += forms
         state = [self.memory, self.view]
@@ -261,7 +252,10 @@ class Page:
         for tab in self.tabs:
             tab.result.open_latest(scene)
         drafted = drafts if isinstance(drafts, dict) else {}
-        return self._answer(scene, Effect(models=True), drafted, fill=set(drafted))
+        filled, chosen = self.updates.begun(scene, drafted)
+        return self.updates.answer(
+            scene, Effect(models=True), filled, fill=set(filled), chosen=chosen
+        )
 
     def _arrived(self, memory: Any, view: View, request: gr.Request) -> list[Any]:
         """The page is there; a tab that was chosen before it was has not been heard of yet."""
@@ -271,7 +265,7 @@ class Page:
         return self._select(shown, request, memory, view)
 
     def _look(self, memory: Any, view: View, request: gr.Request) -> list[Any]:
-        return self._changes(self._scene(memory, view, request))
+        return self.updates.changes(self._scene(memory, view, request))
 
     def _select(self, tab: str, request: gr.Request, memory: Any, view: View) -> list[Any]:
         # Gradio selects the first tab while the page is made; that must not undo what `_open` does.
@@ -279,7 +273,7 @@ class Page:
             return [gr.skip()] * len(self._watched)
         if tab != view.tab:  # else an action opened it, and has something to say
             view.tab, view.notice = tab, None
-        return self._changes(self._scene(memory, view, request))
+        return self.updates.changes(self._scene(memory, view, request))
 
     def _act(
         self, memory: Any, view: View, drafts: Any, event: gr.EventData, request: gr.Request
@@ -304,19 +298,42 @@ class Page:
             said = Notice(effect.said, wrong=False, undo=effect.undo)
             view.notice = said if effect.said else None
             kept = dict(drafts) if isinstance(drafts, dict) else {}
-            for one in self._forms:
+            if effect.fresh:
+                return self._begin(scene, effect, kept, request)
+            for one in self.updates.forms:
                 if one.engine.id == effect.engine:
                     kept[one.engine.id] = one.form.draft(effect.params)
             if effect.session is not None:
-                scene = self._scene({"session": effect.session}, view, request)
-                view.open.clear()
-                view.coming.clear()
-                if effect.job and effect.tab:
-                    view.open[effect.tab] = effect.job
-                for tab in self.tabs:
-                    tab.result.open_latest(scene)
-            return self._answer(scene, effect, kept, fill={effect.engine})
-        return self._answer(scene, Effect(), {}, fill=())
+                scene = self._go_to(effect, view, request)
+            chosen = self.updates.tabs_of([effect.engine])
+            kept_if = kept if effect.engine else None
+            return self.updates.answer(
+                scene, effect, kept, fill={effect.engine}, chosen=chosen, keep=kept_if
+            )
+        return self.updates.answer(scene, Effect(), {}, fill=())
+
+    def _go_to(self, effect: Effect, view: View, request: gr.Request) -> Scene:
+        """Another session, with its newest results, or the one that is meant."""
+        scene = self._scene({"session": effect.session}, view, request)
+        view.open.clear()
+        view.coming.clear()
+        if effect.job and effect.tab:
+            view.open[effect.tab] = effect.job
+        for tab in self.tabs:
+            tab.result.open_latest(scene)
+        return scene
+
+    def _begin(
+        self, scene: Scene, effect: Effect, drafts: dict[str, Any], request: gr.Request
+    ) -> list[Any]:
+        """A new session: tabs that begin with a preset do so, the others stay as they are."""
+        scene = self._go_to(effect, scene.view, request)
+        starting = self.studio.presets.starting(scene.owner)
+        kept = {engine: draft for engine, draft in drafts.items() if engine not in starting}
+        filled, chosen = self.updates.begun(scene, kept)
+        return self.updates.answer(
+            scene, effect, filled, fill=set(starting), chosen=chosen, keep=kept
+        )
 
     def _add_uploads(
         self, tab: MethodTab, request: gr.Request, memory: Any, view: View, paths: Any
@@ -324,7 +341,7 @@ class Page:
         scene = self._scene(memory, view, request)
         with _told(view):
             self.inbox.add_uploads(scene.session.id, tab.id, [Path(path) for path in paths or []])
-        return [*self._changes(scene), None]
+        return [*self.updates.changes(scene), None]
 
     def _add_to_recipes(
         self, memory: Any, view: View, paths: Any, request: gr.Request
@@ -337,7 +354,7 @@ class Page:
                 self.inbox.add_uploads(scene.session.id, self.recipes.id, files)
             if names:
                 view.notice = Notice(f"Recipe added: {', '.join(names)}", wrong=False)
-        return [*self._changes(scene), None]
+        return [*self.updates.changes(scene), None]
 
     def _add_path(
         self, tab: MethodTab | RecipesTab, request: gr.Request, memory: Any, view: View, typed: str
@@ -350,7 +367,7 @@ class Page:
                 scene.session.id, tab.id, typed or "", tab.suffixes, models=tab.models
             )
             typed = ""
-        return [*self._changes(scene), typed]
+        return [*self.updates.changes(scene), typed]
 
     def _run(
         self,
@@ -364,67 +381,7 @@ class Page:
         scene = self._scene(memory, view, request)
         with _told(view):
             tab.submit(scene, self.inbox, engine_id, values)
-        return self._changes(scene)
-
-    # --- what is sent -------------------------------------------------------------------------
-
-    def _changes(self, scene: Scene) -> list[Any]:
-        """Updates for `_watched`: every panel whose content changed, and the pace of looking."""
-        updates: list[Any] = []
-        for panel in self.panels:
-            html = panel.html(scene)
-            mark = digest(html) if html is not None else None
-            if mark is None or scene.view.seen.get(panel.name) == mark:
-                updates.append(gr.skip())
-            else:
-                scene.view.seen[panel.name] = mark
-                updates.append(html)
-        busy = bool(scene.queue.running or scene.queue.waiting or scene.awaited)
-        pace = _ACTIVE if busy else _IDLE
-        timer = gr.skip() if scene.view.pace == pace else gr.Timer(pace)
-        scene.view.pace = pace
-        return [scene.view, timer, *updates]
-
-    def _answer(
-        self, scene: Scene, effect: Effect, drafts: Mapping[str, Any], fill: Container[str | None]
-    ) -> list[Any]:
-        """Updates for all outputs; forms of the engines in `fill` are filled from `drafts`."""
-        scene.view.tab = effect.tab or scene.view.tab
-        updates = self._changes(scene)
-        updates.append({"session": scene.session.id, "opened": scene.view.opened})
-        updates.append(gr.Tabs(selected=effect.tab) if effect.tab else gr.skip())
-        updates.append(dict(drafts) if effect.engine else gr.skip())
-        owning = [tab for tab in self.tabs if effect.engine in [one.id for one in tab.engines]]
-        updates += [effect.engine if tab in owning else gr.skip() for tab in self.tabs]
-        updates += [
-            gr.Column(visible=one.engine.id == effect.engine) if tab in owning else gr.skip()
-            for tab in self.tabs
-            for one in tab.forms
-        ]
-        for one in self._forms:
-            choices = partial(self._model_choices, owner=scene.owner)
-            fills = one.engine.id in fill
-            updates += self._form_updates(one, drafts, fills, effect.models, choices)
-        return updates
-
-    def _form_updates(
-        self,
-        one: EngineForm,
-        drafts: Mapping[str, Any],
-        fill: bool,
-        models: bool,
-        offered: ModelChoices,
-    ) -> list[Any]:
-        """Updates of one form's controls: their values from the draft, the weights on offer."""
-        values = one.form.restored(drafts.get(one.engine.id))
-        updates: list[Any] = values if fill else [gr.skip()] * len(values)
-        for at, field in enumerate(one.form.fields):
-            if field.kind == "model" and (fill or models):
-                choices = model_choices(field, offered, values[at])
-                updates[at] = gr.Dropdown(choices=choices, value=values[at])
-            elif field.free and fill:
-                updates[at] = gr.Radio(choices=free_choices(field, values[at]), value=values[at])
-        return updates
+        return self.updates.changes(scene)
 
 
 def _for(handler: Callable[..., Any], first: Any) -> Callable[..., Any]:

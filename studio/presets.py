@@ -1,4 +1,9 @@
-"""Presets: named values of one engine's parameters, from the database or a JSON file."""
+"""Presets: named values of one engine's parameters, from the database or a JSON file.
+
+A preset's file is `{"format": "noise-studio-preset", "version": 1, "engine": ..., "name": ...,
+"params": {...}}`; what stands beside every result, `{"engine": ..., "params": {...}}`, is read as
+well.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.schema import PresetRow
+from engines import registry
 from engines.base import UserError
 from studio.jobs.views import NotFound
 from studio.recipes.recipe import named
@@ -20,14 +26,31 @@ from studio.transaction import transaction
 _MOST = 1000  # of an owner
 
 
+FORMAT, VERSION = "noise-studio-preset", 1
+
+
 @dataclass(frozen=True)
 class Preset:
-    """Named values of an engine."""
+    """Named values of an engine; its tab begins with it where it `starts`."""
 
     id: str
     engine: str
     name: str
     params: dict[str, Any]
+    starts: bool = False
+
+    @classmethod
+    def of(cls, row: PresetRow) -> Preset:
+        """As it is kept."""
+        return cls(row.id, row.engine, row.name, dict(row.params), row.starts)
+
+    def to_json(self) -> str:
+        """Its file."""
+        found = {
+            "format": FORMAT, "version": VERSION, "engine": self.engine, "name": self.name,
+            "params": self.params,
+        }  # fmt: skip
+        return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
 
 
 class Presets:
@@ -40,10 +63,7 @@ class Presets:
         """All by engine and name; of two with one name, as older releases kept, the last."""
         query = select(PresetRow).where(PresetRow.owner == owner).order_by(PresetRow.created)
         with self._factory() as session:
-            found = {
-                (row.engine, row.name): Preset(row.id, row.engine, row.name, dict(row.params))
-                for row in session.scalars(query)
-            }
+            found = {(row.engine, row.name): Preset.of(row) for row in session.scalars(query)}
         return [found[key] for key in sorted(found, key=lambda key: (key[0], key[1].casefold()))]
 
     def get(self, owner: str, preset_id: str) -> Preset:
@@ -93,13 +113,24 @@ class Presets:
         """
         kept = named(name)
         with transaction(self._factory) as session:
-            _forget(session, owner, engine_id, kept)
+            starts = _forget(session, owner, engine_id, kept)
             if len(session.scalars(_mine(owner)).all()) >= _MOST:
                 raise UserError(f"At most {_MOST} presets are kept; delete one first")
-            row = PresetRow(owner=owner, engine=engine_id, name=kept, params=params)
+            row = PresetRow(owner=owner, engine=engine_id, name=kept, params=params, starts=starts)
             session.add(row)
             session.flush()
-            return Preset(row.id, engine_id, kept, params)
+            return Preset.of(row)
+
+    def start_with(self, owner: str, preset: Preset, *, on: bool = True) -> None:
+        """Let the tab of a preset's engine begin with it, or with none."""
+        engines = _of_tab(preset.engine)
+        with transaction(self._factory) as session:
+            for row in session.scalars(_mine(owner).where(PresetRow.engine.in_(engines))):
+                row.starts = on and (row.engine, row.name) == (preset.engine, preset.name)
+
+    def starting(self, owner: str) -> dict[str, Preset]:
+        """Engine -> the preset that its tab begins with; of the engines that have one."""
+        return {preset.engine: preset for preset in self.list(owner) if preset.starts}
 
     def rename(self, owner: str, preset: Preset, to: str) -> None:
         """Call a preset something else.
@@ -122,6 +153,12 @@ class Presets:
             _forget(session, owner, preset.engine, preset.name)
 
 
+def _of_tab(engine_id: str) -> list[str]:
+    """The engines that share a tab with one, itself among them."""
+    tabs = {one: registry.engine_class(one).tab for one in registry.engine_ids()}
+    return [one for one in tabs if tabs[one] == tabs.get(engine_id)] or [engine_id]
+
+
 def _mine(owner: str) -> Any:
     return select(PresetRow).where(PresetRow.owner == owner)
 
@@ -130,21 +167,51 @@ def _called(owner: str, engine_id: str, name: str) -> Any:
     return _mine(owner).where(PresetRow.engine == engine_id, PresetRow.name == name)
 
 
-def _forget(session: Session, owner: str, engine_id: str, name: str) -> None:
+def _forget(session: Session, owner: str, engine_id: str, name: str) -> bool:
+    """Delete what has this name; whether its tab began with it."""
     rows: Sequence[PresetRow] = session.scalars(_called(owner, engine_id, name)).all()
     for row in rows:
         session.delete(row)
+    return any(row.starts for row in rows)
+
+
+def from_json(text: str, name: str = "") -> Preset:
+    """A preset out of its file's text; `name` is what it is called where the file says nothing.
+
+    Its values are as they stand there; whoever keeps or uses them checks them.
+
+    Raises:
+        UserError: it is no preset, or one of a newer studio.
+    """
+    values = _object(text, "This is no preset; save one with Save as file")
+    params = values.get("params")
+    if not isinstance(values.get("engine"), str) or not isinstance(params, dict):
+        raise UserError("This is no preset; save one with Save as file")
+    if values.get("format") == FORMAT and values.get("version") != VERSION:
+        raise UserError("This preset is of a newer Noise Studio; update the studio")
+    kept = named(str(values.get("name") or name or "Imported"))
+    return Preset("", values["engine"], kept, cast("dict[str, Any]", params))
 
 
 def _from_file(path: Path, engine_id: str) -> dict[str, Any]:
-    """`{"engine": ..., "params": {...}}`, as the sidecar of every result has it, or bare values."""
+    """A preset's file, what stands beside every result, or bare values."""
     try:
-        found: object = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"This is no readable JSON file; check its path: {path}") from error
-    if not isinstance(found, dict):
-        raise UserError(f"A preset is a JSON object of parameters: {path}")
-    values = cast("dict[str, Any]", found)
+    values = _object(
+        text, f"A preset is a JSON object of parameters, and this file is none: {path}"
+    )
     if values.get("engine", engine_id) != engine_id:
         raise UserError(f"This preset is one of {values['engine']}, not of {engine_id}: {path}")
     return dict(values.get("params", {k: v for k, v in values.items() if k != "engine"}))
+
+
+def _object(text: str, else_said: str) -> dict[str, Any]:
+    try:
+        found: object = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(else_said) from error
+    if not isinstance(found, dict):
+        raise UserError(else_said)
+    return cast("dict[str, Any]", found)

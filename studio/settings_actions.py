@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 from engines import registry
@@ -12,7 +14,7 @@ from studio.effects import Effect
 from studio.inbox import Inbox
 from studio.jobs.requests import check_params
 from studio.jobs.service import Studio
-from studio.presets import Preset
+from studio.presets import Preset, from_json
 from studio.recipes.recipe import Recipe, Step, checked, named
 from studio.recipes.runs import Recipes
 from studio.scene import Scene, engine_or_none, tab_id
@@ -35,6 +37,8 @@ class SettingsActions:
             "preset-apply": self._apply,
             "preset-rename": self._rename_preset,
             "preset-remove": self._remove_preset,
+            "preset-start": self._start_with,
+            "preset-load": self._load_preset,
             "recipe-add": self._step_of_job,
             "recipe-add-form": self._step_of_form,
             "recipe-new": self._new,
@@ -87,6 +91,26 @@ class SettingsActions:
         self._studio.presets.remove(scene.owner, preset)
         return Effect(said=f"The preset {preset.name} was deleted")
 
+    def _start_with(self, data: Mapping[str, str], scene: Scene) -> Effect:
+        """The tab begins with this preset from now on, or no longer."""
+        preset = self._preset(data, scene)
+        self._studio.presets.start_with(scene.owner, preset, on=not preset.starts)
+        if preset.starts:
+            return Effect(said="This tab begins with automatic settings again")
+        return Effect(said=f"A new session begins with {preset.name} on this tab")
+
+    def _load_preset(self, data: Mapping[str, str], scene: Scene) -> Effect:
+        """Keep the preset of a file under a name that is free, and fill the form with it."""
+        preset = from_json(data.get("text", ""), Path(data.get("name", "")).stem)
+        values, _, _ = check_params(preset.engine, preset.params)
+        taken = {one.name for one in self._studio.presets.list(scene.owner)}
+        names = (preset.name if n == 1 else f"{preset.name[:70]} {n}" for n in count(1))
+        name = next(one for one in names if one not in taken)
+        kept = self._studio.presets.save(scene.owner, preset.engine, name, values)
+        tab = tab_id(registry.engine_class(preset.engine).tab)
+        scene.view.presets[tab] = kept.id
+        return _filled(kept.engine, kept.params, f"The form now holds the preset {kept.name}")
+
     def _preset(self, data: Mapping[str, str], scene: Scene) -> Preset:
         return self._studio.presets.get(scene.owner, data.get("key", ""))
 
@@ -109,8 +133,7 @@ class SettingsActions:
         kept = self._recipes.book.save(
             scene.owner, replace(old, steps=(*old.steps, step)), replacing=True
         )
-        count = len(kept.steps)
-        return Effect(said=f"{step.title} is now step {count} of the recipe {kept.name}")
+        return Effect(said=f"{step.title} is now step {len(kept.steps)} of the recipe {kept.name}")
 
     def _new(self, data: Mapping[str, str], scene: Scene) -> Effect:
         step = self._chosen(data, scene)

@@ -1,11 +1,16 @@
 // Runs once for each HTML panel: what is marked with data-do becomes an event for the server.
 const send = async (source) => {
-  const { ask, confirm, ...data } = source.dataset;
+  const { ask, confirm, file, ...data } = source.dataset;
   if (confirm && !(await window.NoiseStudio.confirm(confirm, source.textContent.trim()))) return;
   if (ask) {
     const text = await window.NoiseStudio.ask(ask, source.dataset.text || "");
     if (text === null) return;
     data.text = text;
+  }
+  if (file) {
+    const picked = await window.NoiseStudio.pick(file);
+    if (!picked) return;
+    Object.assign(data, picked);
   }
   if (source.matches("select")) data.key = source.value;
   trigger("click", data);

@@ -184,7 +184,20 @@
     watch();
   };
 
+  // A small text file that the person chooses: its name and what it says, or null.
+  const LONGEST = 1 << 20; // bytes; nothing that is asked for in this way is longer
+  const pick = (accept) => new Promise((done) => {
+    const input = Object.assign(document.createElement("input"), { type: "file", accept });
+    input.addEventListener("cancel", () => done(null));
+    input.addEventListener("change", async () => {
+      const [file] = input.files;
+      done(file ? { name: file.name, text: file.size > LONGEST ? "" : await file.text() } : null);
+    });
+    input.click();
+  });
+
   window.NoiseStudio = {
+    pick,
     confirm: (text, yes) => dialog(text, yes),
     ask: (text, value) => dialog(text, "Save", value),
   };

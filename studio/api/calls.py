@@ -14,13 +14,15 @@ from starlette.concurrency import run_in_threadpool
 from engines import registry
 from studio.api.errors import ApiError
 from studio.api.inline import is_inline, keep_inline
-from studio.api.types import EngineFacts, File, JobResult, JobStatus, Submitted
+from studio.api.types import EngineFacts, File, JobResult, JobStatus, PresetFacts, Submitted
 from studio.described import describe
-from studio.jobs.requests import items_of
-from studio.jobs.service import Studio
+from studio.jobs.requests import check_params, items_of, refuse_local
+from studio.jobs.service import LOCAL, Studio
 from studio.jobs.views import ArtifactView, JobView
+from studio.presets import Preset
 from studio.uploads import is_own
 
+PRESET = "preset"  # among an engine's parameters, none of which may be called so
 SESSION = "Programs"  # where their jobs are on the page
 LONGEST_WAIT = 300.0  # seconds
 _LOOK_EVERY = 0.3
@@ -56,15 +58,15 @@ class Calls:
             engine: its id.
             files: what was uploaded (paths or Gradio's objects with a path); data: URIs; where the
                 studio is open to this machine alone, also paths of files on it.
-            params: values of the engine's parameters; what is missing has its default.
+            params: values of the engine's parameters; what is missing has its default. `preset`
+                among them names a preset whose values are taken where none is given.
             seed: of random numbers; None draws one.
 
         Raises:
             UserError: something of it cannot be used.
         """
         _known(engine)
-        if not isinstance(params, Mapping):
-            raise ApiError("invalid", "Parameters are an object of names and values")
+        values = self._with_preset(owner, engine, params)
         if not isinstance(files, list | tuple) or not files:
             raise ApiError("invalid", "Give at least one file in a list")
         paths: list[Path] = []
@@ -74,7 +76,7 @@ class Calls:
             paths.append(path)
             sent |= {path} if uploaded else set()
         ids = self._studio.submit(
-            owner, self._session(owner), engine, items_of(engine, paths), params,
+            owner, self._session(owner), engine, items_of(engine, paths), values,
             source="api", uploads=sent, seed=seed,
         )  # fmt: skip
         return {"jobs": ids}
@@ -142,6 +144,52 @@ class Calls:
                 return _result(job, base)
             await asyncio.sleep(_LOOK_EVERY)
 
+    # Presets
+
+    def presets(self, owner: str, engine: str = "") -> list[PresetFacts]:
+        """The owner's presets, of one engine where it is named.
+
+        Raises:
+            ApiError: there is no such engine.
+        """
+        wanted = _known(engine) if engine else ""
+        found = self._studio.presets.list(owner)
+        return [_preset(one) for one in found if wanted in ("", one.engine)]
+
+    def save_preset(
+        self, owner: str, engine: str, name: str, params: Mapping[str, Any]
+    ) -> PresetFacts:
+        """Keep values under a name, in the place of those that had it; the page offers them too.
+
+        Raises:
+            UserError: a value or the name cannot be used, or too many are kept.
+        """
+        _known(engine)
+        values, _, _ = check_params(engine, _object(params))
+        if self._studio.settings.shared and owner != LOCAL:
+            refuse_local(engine, values)
+        return _preset(self._studio.presets.save(owner, engine, _text(name), values))
+
+    def delete_preset(self, owner: str, engine: str, name: str) -> PresetFacts:
+        """Delete a preset; what was made with it stays.
+
+        Raises:
+            NotFound: the owner has none of that name.
+        """
+        found = self._studio.presets.find(owner, _text(name), _known(engine))
+        self._studio.presets.remove(owner, found)
+        return _preset(found)
+
+    def _with_preset(self, owner: str, engine: str, params: Any) -> dict[str, Any]:
+        """Values with those of the preset that they name, which come after what is given."""
+        values = dict(_object(params))
+        name = values.pop(PRESET, None)
+        if name is None or name == "":
+            return values
+        preset = self._studio.presets.find(owner, _text(name), engine)
+        known = registry.engine_class(engine).Params.model_fields
+        return {key: value for key, value in preset.params.items() if key in known} | values
+
     def _session(self, owner: str) -> str:
         for one in self._studio.sessions(owner):
             if one.name == SESSION:
@@ -164,6 +212,25 @@ class Calls:
         if not path.is_absolute() or not path.exists():
             raise ApiError("no_such_file", "There is no file at this path; give it from the root")
         return path.resolve(), False
+
+
+def _object(params: Any) -> Mapping[str, Any]:
+    if not isinstance(params, Mapping):
+        raise ApiError("invalid", "Parameters are an object of names and values")
+    return params
+
+
+def _text(name: Any) -> str:
+    if not isinstance(name, str):
+        raise ApiError("invalid", "The name of a preset is a text")
+    return name
+
+
+def _preset(preset: Preset) -> PresetFacts:
+    return {
+        "engine": preset.engine, "name": preset.name, "params": preset.params,
+        "starts": preset.starts,
+    }  # fmt: skip
 
 
 def _known(engine: Any) -> str:

@@ -1,4 +1,4 @@
-"""Gradio's named endpoints: engines, submit, run, status, result, jobs and cancel.
+"""Gradio's named endpoints: engines, submit, run, status, result, jobs, cancel, and presets.
 
 Names, parameters and results are promised to stay; docs/api.md shows each. Whoever calls is the
 visitor of the same cookie, key or password, so nothing here can reach anybody else's.
@@ -15,7 +15,7 @@ from gradio.events import api
 
 from studio.api.calls import Calls
 from studio.api.errors import code_of
-from studio.api.types import EngineFacts, JobResult, JobStatus, Submitted
+from studio.api.types import EngineFacts, JobResult, JobStatus, PresetFacts, Submitted
 from studio.jobs.service import Studio
 from studio.visitors import Visitors
 
@@ -69,7 +69,26 @@ def add_endpoints(studio: Studio, visitors: Visitors) -> None:
         with _told():
             return calls.cancel(visitors.of_event(request), job)
 
-    endpoints: list[Callable[..., Any]] = [engines, submit, run, status, result, jobs, cancel]
+    def presets(engine: str, request: gr.Request) -> list[PresetFacts]:
+        """The caller's presets; `engine` names one, "" asks for those of all."""
+        with _told():
+            return calls.presets(visitors.of_event(request), engine)
+
+    def save_preset(
+        engine: str, name: str, params: dict[str, Any], request: gr.Request
+    ) -> PresetFacts:
+        """Keep settings under a name; `submit` and `run` take it as `preset` among the params."""
+        with _told():
+            return calls.save_preset(visitors.of_event(request), engine, name, params)
+
+    def delete_preset(engine: str, name: str, request: gr.Request) -> PresetFacts:
+        """Delete a preset; what was made with it stays."""
+        with _told():
+            return calls.delete_preset(visitors.of_event(request), engine, name)
+
+    endpoints: list[Callable[..., Any]] = [
+        engines, submit, run, status, result, jobs, cancel, presets, save_preset, delete_preset,
+    ]  # fmt: skip
     for endpoint in endpoints:
         api(endpoint, api_name=endpoint.__name__, concurrency_limit=None)
 

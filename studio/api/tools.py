@@ -24,21 +24,22 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from engines import registry
-from studio.api.calls import Calls
+from studio.api.calls import PRESET, Calls
 from studio.api.endpoints import address
 from studio.api.errors import ApiError, code_of
 from studio.api.inline import MOST
-from studio.api.types import JobResult, JobStatus
+from studio.api.types import JobResult, JobStatus, PresetFacts
 from studio.config import VERSION
 from studio.described import describe
 from studio.jobs.service import Studio
 from studio.visitors import KEY, Visitors
 
 PATH = "/studio/mcp"
+LIST, SAVE, DELETE = "list_presets", "save_preset", "delete_preset"
 _WAIT, _LONGEST = 45.0, 300.0  # seconds; most agents give up on a tool after a minute
 _BODY = MOST + 2**20
 _FORMS = {"title", "advanced", "local", "models", "suggested", "words", "unit"}
-_OWN = ("files", "wait")  # names that tools add to an engine's parameters
+_OWN = ("files", "wait")  # names that tools add to an engine's parameters, as `PRESET`
 _FILES = {
     "type": "array", "minItems": 1, "items": {"type": "string"}, "title": "Files",
     "description": "Each the path that an upload to /gradio_api/upload answered with, or its "
@@ -47,6 +48,13 @@ _FILES = {
 }  # fmt: skip
 _JOB = {"type": "object", "properties": {"job": {"type": "string", "description": "Id of a job"}},
         "required": ["job"], "additionalProperties": False}  # fmt: skip
+_PRESET = {
+    "type": "string", "default": "", "title": "Preset",
+    "description": "Name of a preset of this engine, as list_presets tells; its values are taken "
+    "where none is given here",
+}  # fmt: skip
+_ENGINE = {"type": "string", "description": "Id of an engine, such as raw.yond"}
+_NAME = {"type": "string", "minLength": 1, "description": "Name of a preset"}
 _INSTRUCTIONS = (
     "Takes noise away from RAW photos, pictures and speech, separates sounds, enlarges pictures "
     "and makes language models smaller. A tool answers when its job has ended, or with the state "
@@ -115,6 +123,8 @@ class Tools:
                 self._calls.status if name == "job_status" else self._calls.cancel
             )
             return await run_in_threadpool(call, owner, job)
+        if name in (LIST, SAVE, DELETE):
+            return await run_in_threadpool(self._preset, name, owner, arguments)
         engine = {tool_name(one): one for one in registry.engine_ids()}.get(name)
         if engine is None:
             raise ApiError("no_such_engine", "There is no such tool; list the tools anew")
@@ -127,6 +137,14 @@ class Tools:
         return await self._calls.run(
             owner, engine, files or [], given, None, patience, address(request)
         )
+
+    def _preset(self, tool: str, owner: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        engine, name = str(given.get("engine", "")), str(given.get("name", ""))
+        if tool == LIST:
+            return {"presets": self._calls.presets(owner, engine)}
+        if tool == SAVE:
+            return self._calls.save_preset(owner, engine, name, given.get("params", {}))
+        return self._calls.delete_preset(owner, engine, name)
 
     def _owner(self, request: Request) -> str:
         settings = self._studio.settings
@@ -169,7 +187,31 @@ def _tools(*, shared: bool) -> list[Tool]:
              annotations=ToolAnnotations(read_only_hint=True)),
         Tool(name="cancel_job", description="Stop a job of yours, or take it out of the queue",
              input_schema=_JOB, output_schema=status),
+        *_preset_tools(),
     ]  # fmt: skip
+
+
+def _preset_tools() -> list[Tool]:
+    preset = TypeAdapter(PresetFacts).json_schema()
+    listed = {"type": "object", "properties": {"presets": {"type": "array", "items": preset}},
+              "required": ["presets"]}  # fmt: skip
+    params = {"type": "object", "description": "Values of the engine's parameters"}
+    return [
+        Tool(name=LIST, description="Presets of yours: an engine's settings with a name",
+             input_schema=_takes({"engine": {**_ENGINE, "default": ""}}),
+             output_schema=listed, annotations=ToolAnnotations(read_only_hint=True)),
+        Tool(name=SAVE, description="Keep an engine's settings under a name, in the place of those "
+             "that had it", output_schema=preset,
+             input_schema=_takes({"engine": _ENGINE, "name": _NAME, "params": params})),
+        Tool(name=DELETE, description="Delete a preset of yours; what was made with it stays",
+             input_schema=_takes({"engine": _ENGINE, "name": _NAME}), output_schema=preset),
+    ]  # fmt: skip
+
+
+def _takes(properties: dict[str, Any]) -> dict[str, Any]:
+    required = [name for name, one in properties.items() if "default" not in one]
+    return {"type": "object", "properties": properties, "required": required,
+            "additionalProperties": False}  # fmt: skip
 
 
 def _tool(engine_id: str, result: dict[str, Any], *, shared: bool) -> Tool:
@@ -182,6 +224,7 @@ def _tool(engine_id: str, result: dict[str, Any], *, shared: bool) -> Tool:
             for name, one in schema["properties"].items()
             if not (shared and one.get("local"))  # only the person at the machine may set these
         },
+        PRESET: _PRESET,
         "wait": {"type": "number", "minimum": 0, "maximum": _LONGEST, "default": _WAIT,
                  "description": "Seconds to wait for the job before its state is answered"},
     }  # fmt: skip

@@ -21,6 +21,15 @@ class EngineFacts(TypedDict):
     parameters: dict[str, Any]
 
 
+class PresetFacts(TypedDict):
+    """Settings with a name, of one engine; `starts` where its tab of the page begins with them."""
+
+    engine: str
+    name: str
+    params: dict[str, Any]
+    starts: bool
+
+
 class Submitted(TypedDict):
     """Ids of the new jobs, in the order of the files."""
 

@@ -11,6 +11,9 @@ SETTINGS_COMMANDS = {
     "presets": "studio.commands.presets:show",
     "presets list": "studio.commands.presets:show",
     "presets save": "studio.commands.presets:save",
+    "presets show": "studio.commands.presets:export",
+    "presets add": "studio.commands.presets:add",
+    "presets start": "studio.commands.presets:start",
     "presets rename": "studio.commands.presets:rename",
     "presets remove": "studio.commands.presets:remove",
     "recipes": "studio.commands.recipes:show",
@@ -39,7 +42,7 @@ def work_options(parser: argparse.ArgumentParser) -> None:
 def add_parsers(commands: Any, device: Add, json: Add) -> None:
     """The parsers of these commands; `device` and `json` add the options of those names."""
     presets = commands.add_parser(
-        "presets", help="settings with a name: list, save, rename, remove"
+        "presets", help="settings with a name: list, save, show, add, start, rename, remove"
     )
     verbs = presets.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     listed = verbs.add_parser("list", help="presets that are kept (also without a verb)")
@@ -48,14 +51,23 @@ def add_parsers(commands: Any, device: Add, json: Add) -> None:
     save.add_argument("engine", nargs="?", metavar="ENGINE", help="with --param")
     save.add_argument("--job", metavar="ID", help="take those of a job; `jobs` lists them")
     save.add_argument("--param", action="append", default=[], metavar="NAME=VALUE")
+    show = verbs.add_parser("show", help="the preset's JSON file, to be kept or sent")
+    show.add_argument("name", metavar="NAME")
+    add = verbs.add_parser("add", help="keep the preset of a JSON file")
+    add.add_argument("file", type=Path, metavar="FILE")
+    add.add_argument("--name", default="", metavar="NAME", help="what to call it")
+    add.add_argument("--replace", action="store_true", help="in the place of one of that name")
+    start = verbs.add_parser("start", help="let its tab of the page begin with one")
+    start.add_argument("name", metavar="NAME")
+    start.add_argument("--off", action="store_true", help="no longer")
     rename = verbs.add_parser("rename", help="call one something else")
     rename.add_argument("name", metavar="NAME")
     rename.add_argument("to", metavar="NEW")
     remove = verbs.add_parser("remove", help="delete one; what it made stays")
     remove.add_argument("name", metavar="NAME")
-    for verb in (rename, remove):
+    for verb in (show, start, rename, remove):
         verb.add_argument("--engine", metavar="ENGINE", help="where several have that name")
-    for verb in (listed, save, rename, remove, presets):
+    for verb in (listed, save, add, start, rename, remove, presets):
         json(verb)
 
     recipes = commands.add_parser(

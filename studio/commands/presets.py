@@ -10,7 +10,7 @@ from studio.commands import output, parameters, settings
 from studio.config import VERSION
 from studio.jobs.requests import check_params
 from studio.jobs.service import LOCAL, Studio
-from studio.presets import Preset, Presets
+from studio.presets import Preset, Presets, from_json
 
 
 def show(args: argparse.Namespace) -> int:
@@ -47,6 +47,41 @@ def save(args: argparse.Namespace) -> int:
     return _said(args, [preset], f"Kept; use it with `run {engine} ... --preset '{preset.name}'`")
 
 
+def export(args: argparse.Namespace) -> int:
+    """Print a preset's file."""
+    print(_presets(args).find(LOCAL, args.name, args.engine or "").to_json(), end="")
+    return 0
+
+
+def add(args: argparse.Namespace) -> int:
+    """Check a preset's file and keep it."""
+    try:
+        text = args.file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"This preset cannot be read; check its path: {args.file}") from error
+    found = from_json(text, args.file.stem)
+    params, _, _ = check_params(found.engine, found.params)
+    presets = _presets(args)
+    name = args.name or found.name
+    if not args.replace and any(
+        (one.engine, one.name) == (found.engine, name) for one in presets.list(LOCAL)
+    ):
+        raise UserError(f"There is a preset called {name} already; give --name or --replace")
+    kept = presets.save(LOCAL, found.engine, name, params)
+    return _said(args, [kept], f"Kept; use it with `run {kept.engine} ... --preset '{kept.name}'`")
+
+
+def start(args: argparse.Namespace) -> int:
+    """Let a preset's tab begin with it, or no longer."""
+    presets = _presets(args)
+    preset = presets.find(LOCAL, args.name, args.engine or "")
+    presets.start_with(LOCAL, preset, on=not args.off)
+    said = "no longer begins" if args.off else "begins"
+    return _said(
+        args, [presets.find(LOCAL, args.name, preset.engine)], f"The page's tab {said} with it"
+    )
+
+
 def rename(args: argparse.Namespace) -> int:
     """Call a preset something else."""
     presets = _presets(args)
@@ -76,7 +111,10 @@ def _said(args: argparse.Namespace, presets: list[Preset], text: str) -> int:
 
 
 def _described(preset: Preset) -> dict[str, object]:
-    return {"engine": preset.engine, "name": preset.name, "params": preset.params}
+    return {
+        "engine": preset.engine, "name": preset.name, "params": preset.params,
+        "starts": preset.starts,
+    }  # fmt: skip
 
 
 def _changed(preset: Preset) -> str:

@@ -1,8 +1,12 @@
-"""Settings with a name, on each tab: apply one, keep those that are set now, rename, delete."""
+"""Settings with a name, on each tab: apply one, keep those that are set now, rename, delete.
+
+One of them may be what the tab begins with; each goes out as a file and comes in from one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from engines.base import Engine
 from studio.markup import render
@@ -34,4 +38,5 @@ class PresetsPanel:
             tab=self._tab,
             groups=[(title, found) for title, found in groups if found],
             chosen=chosen,
+            file=f"data:application/json;charset=utf-8,{quote(chosen.to_json())}" if chosen else "",
         )

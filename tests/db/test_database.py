@@ -32,7 +32,7 @@ NEWER = '''"""A later release."""
 import sqlalchemy as sa
 from alembic import op
 revision = "9999"
-down_revision = "0005"
+down_revision = "0006"
 
 
 def upgrade():
@@ -178,7 +178,7 @@ def test_what_the_first_release_wrote_takes_cameras_that_go_with_their_job(
     release: Path, opened: Open
 ) -> None:
     factory = opened(release)
-    assert _revision(release) == "0005"
+    assert _revision(release) == "0006"
     with writing(factory) as session:
         job = session.scalars(select(JobRow).where(JobRow.state == "done")).one()
         session.add(CameraRow(owner=OWNER, job_number=job.number, name="acme-one", model="Acme One",

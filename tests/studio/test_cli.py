@@ -339,7 +339,7 @@ def test_preset_from_a_file_and_from_the_database(
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
-    [("{", "no readable JSON"), ("[]", "a JSON object"), ('{"engine": "raw.yond"}', "raw.yond")],
+    [("{", "a JSON object"), ("[]", "a JSON object"), ('{"engine": "raw.yond"}', "raw.yond")],
 )
 def test_preset_that_is_none(content: str, sentence: str, here: Path, settings: Settings) -> None:
     (here / "p.json").write_text(content)

@@ -75,4 +75,4 @@ def test_every_code_and_endpoint_is_documented(page: Page) -> None:
         assert f"| `{code}` |" in TEXT
     info = page.visitor().get("/gradio_api/info").json()["named_endpoints"]
     assert {f"| `{name}` |" in TEXT for name in info} == {True}
-    assert len(info) == 7
+    assert len(info) == 10

@@ -124,8 +124,10 @@ def test_the_page_opens_where_the_address_says(page: Page, studio: Studio, tmp_p
     assert browser.view.open["demo"] == first.id
     assert "a.txt" in sent[_panel(page, "result-demo").component]
     assert f'data-job="{first.id}"' in sent[_panel(page, "header").component]
-    assert Browser(page).open("tab=nowhere")[page.tabset].selected == "demo"
-    assert Browser(page).open("tab=history")[page.tabset].selected == "library"
+    for query, tab in (("tab=nowhere", "demo"), ("tab=history", "library")):
+        elsewhere = Browser(page)
+        elsewhere.open(query)
+        assert elsewhere.view.tab == tab
     newest = Browser(page)
     newest.open("job=nothing")
     assert newest.view.open["demo"] == second.id
@@ -296,3 +298,23 @@ def test_what_is_open_without_need_is_off(studio: Studio) -> None:
     assert options["strict_cors"] is True
     assert "http" not in options["head"]
     assert free_port("127.0.0.1", 20000) >= 20000
+
+
+def test_a_new_session_begins_with_the_preset_of_the_tab(page: Page, studio: Studio) -> None:
+    preset = studio.presets.save("local", ENGINE, "Thrice", {"repeat": 3})
+    studio.presets.start_with("local", preset)
+    [form, *_] = page.tabs[0].forms
+    repeat = form.form.controls[form.form.names.index("repeat")]
+    browser = Browser(page)
+    sent = browser.open()
+    assert sent[repeat] == 3
+    assert sent[page.tabs[0].choice] == ENGINE
+    assert browser.view.presets["demo"] == preset.id
+    assert page.drafts not in sent  # the browser keeps what a person has set, nothing else
+    drafted = Browser(page, kept={ENGINE: {"repeat": 2}})
+    assert drafted.open()[repeat] == 2
+    sent = drafted.click(do="new-session", text="Anew")
+    assert sent[repeat] == 3
+    assert drafted.drafts == {}
+    studio.presets.start_with("local", preset, on=False)
+    assert repeat not in drafted.click(do="new-session", text="Again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -162,3 +163,47 @@ def test_a_recipe_file_among_uploads_is_kept_as_one(studio: Studio, tmp_path: Pa
     recipe.write_text("nonsense")
     with pytest.raises(UserError, match="This recipe cannot be read"):
         tab.take_recipes(LOCAL, [recipe])
+
+
+def test_a_tab_begins_with_one_preset(actions: Actions, studio: Studio) -> None:
+    scene = scene_of(studio)
+    panel = PresetsPanel(TAB, [InvertEngine])
+    one, two = (
+        studio.presets.save(LOCAL, ENGINE, name, {"repeat": n}) for n, name in ((2, "a"), (3, "b"))
+    )
+    for preset in (one, two):
+        actions.do({"do": "preset-apply", "tab": TAB, "key": preset.id}, scene)
+        said = actions.do({"do": "preset-start", "tab": TAB, "key": preset.id}, scene).said
+        assert said == f"A new session begins with {preset.name} on this tab"
+    assert {p.engine: p.name for p in studio.presets.starting(LOCAL).values()} == {ENGINE: "b"}
+    assert "b (at the start)" in _text(panel, scene)
+    assert "No longer start with it" in _text(panel, scene)
+    kept = studio.presets.save(LOCAL, ENGINE, "b", {"repeat": 4})  # changed, and still the one
+    assert studio.presets.starting(LOCAL)[ENGINE].params == {"repeat": 4}
+    actions.do({"do": "preset-start", "tab": TAB, "key": kept.id}, scene)
+    assert studio.presets.starting(LOCAL) == {}
+    with pytest.raises(NotFound):
+        actions.do({"do": "preset-start", "tab": TAB, "key": one.id}, scene_of(studio, STRANGER))
+
+
+def test_a_preset_goes_out_as_a_file_and_comes_in(actions: Actions, studio: Studio) -> None:
+    scene = scene_of(studio)
+    text = studio.presets.save(LOCAL, ENGINE, "Küste", {"repeat": 3}).to_json()
+    load = {"do": "preset-load", "tab": TAB, "name": "other.json", "text": text}
+    effect = actions.do(load, scene)
+    assert (effect.engine, effect.params["repeat"]) == (ENGINE, 3)
+    assert [one.name for one in studio.presets.list(LOCAL)] == ["Küste", "Küste 2"]
+    record = json.dumps({"engine": ENGINE, "params": {"repeat": 2}})  # as beside a result
+    actions.do(load | {"text": record, "name": "a.json"}, scene)
+    assert studio.presets.find(LOCAL, "a").params["repeat"] == 2
+    for wrong, said in (
+        ("", "This is no preset"),
+        ("[1]", "This is no preset"),
+        ('{"engine": "demo.invert"}', "This is no preset"),
+        (text.replace('"version": 1', '"version": 2'), "newer Noise Studio"),
+        (text.replace('"repeat": 3', '"repeat": "x"'), "repeat"),
+        (text.replace('"demo.invert"', '"raw.gone"'), "no engine"),
+    ):
+        with pytest.raises(UserError, match=said):
+            actions.do(load | {"text": wrong}, scene)
+    assert len(studio.presets.list(LOCAL)) == 3
