@@ -46,6 +46,7 @@ _COMMANDS = {  # command -> module:function, which takes the arguments and retur
     "bench": "studio.commands.bench:bench",
     "docs tables": "studio.commands.docs:write_tables",
     "docs pictures": "studio.commands.docs:take_pictures",
+    "docs catalogue": "studio.commands.docs:write_catalogue",
 }
 
 
@@ -155,10 +156,16 @@ def parser() -> argparse.ArgumentParser:
     )
     add_clean(clean)
     _json_option(clean)
-    docs = commands.add_parser("docs", help="bring tables and pictures of the documents up to date")
+    docs = commands.add_parser(
+        "docs", help="bring what is written down up to date: tables, pictures"
+    )
     docs_verbs = docs.add_subparsers(dest="verb", metavar="VERB", title="verbs", required=True)
     docs_verbs.add_parser("tables", help="fill README.md and docs/ from docs/figures/")
-    docs_verbs.add_parser("pictures", help="take docs/*.jpg from a studio; needs Chromium")
+    pictures = docs_verbs.add_parser(
+        "pictures", help="take docs/*.jpg from a studio; needs Chromium"
+    )
+    pictures.add_argument("only", nargs="*", metavar="TAB", help="those of these alone")
+    docs_verbs.add_parser("catalogue", help="list networks and recipes for the Models page")
     commands.add_parser("test", help="run the tests; arguments go to pytest", add_help=False)
     return top
 

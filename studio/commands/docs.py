@@ -20,12 +20,21 @@ def write_tables(_args: argparse.Namespace) -> int:
     return 0
 
 
-def take_pictures(_args: argparse.Namespace) -> int:
+def take_pictures(args: argparse.Namespace) -> int:
     """Take the pictures in docs/ from a studio that is started for it."""
     try:
         from studio.docs import pictures
     except ImportError as error:
         raise UserError("Pictures need playwright and a Chromium") from error
-    for path in pictures.take():
+    for path in pictures.take(args.only):
         output.say(f"Written: {path.relative_to(tables.ROOT)}")
+    return 0
+
+
+def write_catalogue(_args: argparse.Namespace) -> int:
+    """Write down which networks and training recipes there are, for the Models page."""
+    from studio import catalogue
+
+    catalogue.FILE.write_text(catalogue.found().to_json(), encoding="utf-8")
+    output.say(f"Written: {catalogue.FILE.relative_to(tables.ROOT)}")
     return 0

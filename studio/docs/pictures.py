@@ -1,13 +1,13 @@
 """The pictures in docs/, taken from a real studio that does each tab's example.
 
 Every tab gives `<tab>-tab.jpg`, the page with its result, and where a result is compared
-`<tab>-pair.jpg`, the comparison alone at 100 %.
+`<tab>-pair.jpg`, the comparison alone at 100 %. The library shows what all of them made.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -32,15 +32,20 @@ _TABS = {
     "separation": ("separation", "ns-player"),
     "quantization": ("quantize", ""),
 }
+_LATER = ("library", "recipes", "models")  # tabs that are looked at when all examples are done
 _SOUNDS = ("piano", "birdsong")
 
 
-def take() -> Iterator[Path]:
-    """Take them all; yields each picture's path once it is written.
+def take(only: Collection[str] = ()) -> Iterator[Path]:
+    """Take them all, or those of the tabs that are named; yields each path once it is written.
 
     Raises:
-        UserError: there is no Chromium.
+        UserError: there is no Chromium, or no such tab.
     """
+    known = [*(name for name, _ in _TABS.values()), *_LATER]
+    if unknown := sorted(set(only) - set(known)):
+        raise UserError(f"There are no pictures of {unknown[0]}; there are {', '.join(known)}")
+    wanted = set(only or known)
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         raise UserError("Pictures need Chromium; Debian has it: apt-get install chromium")
@@ -60,11 +65,19 @@ def take() -> Iterator[Path]:
         page.set_default_timeout(_PATIENCE)
         page.add_init_script("localStorage.setItem('noise-studio-toured', '1')")
         for tab, (name, compared) in _TABS.items():
+            if name not in wanted and "library" not in wanted:
+                continue
             page.goto(f"{address}?tab={tab}")
             _do_example(page, tab)
-            if compared:
-                yield _take_pair(page, tab, compared, DOCS / f"{name}-pair.jpg")
-            yield _take_page(page, tab, DOCS / f"{name}-tab.jpg")
+            if name in wanted:
+                if compared:
+                    yield _take_pair(page, tab, compared, DOCS / f"{name}-pair.jpg")
+                page.locator(f"#ns-result-{tab}").scroll_into_view_if_needed()
+                yield _take_page(page, DOCS / f"{name}-tab.jpg")
+        for tab in [one for one in _LATER if one in wanted]:
+            page.goto(f"{address}?tab={tab}")
+            expect(page.locator(f"#ns-{tab}")).not_to_be_empty()
+            yield _take_page(page, DOCS / f"{tab}-tab.jpg")
         browser.close()
 
 
@@ -96,8 +109,7 @@ def _take_pair(page: Page, tab: str, compared: str, path: Path) -> Path:
     return path
 
 
-def _take_page(page: Page, tab: str, path: Path) -> Path:
-    page.locator(f"#ns-result-{tab}").scroll_into_view_if_needed()
+def _take_page(page: Page, path: Path) -> Path:
     page.evaluate("window.scrollTo(0, 0)")
     page.wait_for_timeout(_SETTLE)
     page.screenshot(path=path, **_JPEG)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 from engines.weights import ModelFile
 from studio import language
-from studio.catalogue import Catalogues, Network
+from studio.catalogue import Network, catalogue
 from studio.checks import Checks
 from studio.jobs.service import Studio
 from studio.markup import render
@@ -40,11 +40,10 @@ class ModelsPanel:
 
     name = "models"
 
-    def __init__(self, studio: Studio, checks: Checks, catalogues: Catalogues) -> None:
+    def __init__(self, studio: Studio, checks: Checks) -> None:
         """Make the component; call inside a Blocks context."""
         self._studio = studio
         self._checks = checks
-        self._catalogues = catalogues
         self.component = html_panel("ns-models")
 
     def html(self, scene: Scene) -> str | None:
@@ -52,10 +51,10 @@ class ModelsPanel:
         if scene.view.tab != TAB:
             scene.view.seen.pop(self.name, None)
             return None
-        known, held = self._catalogues.now(), self._studio.held
-        scene.awaited |= not known.known or self._checks.running
+        held = self._studio.held
+        scene.awaited |= self._checks.running
         megabytes = held.bytes // 2**20 if held is not None else 0
-        mark = f"{self._checks.version} {known.known} {held and held.models} {megabytes // 16}"
+        mark = f"{self._checks.version} {held and held.models} {megabytes // 16}"
         if self.name in scene.view.seen and scene.view.seen.get(_SHOWN) == mark:
             return None
         scene.view.seen[_SHOWN] = mark
@@ -68,7 +67,7 @@ class ModelsPanel:
                 for state, title, about in _GROUPS
             ],
             language=language.known(self._studio.settings),
-            missing=_missing(models, known.networks),
+            missing=_missing(models, catalogue().networks),
             own=own,
             held=held if own else None,
             loaded={name: device for name, _, device in held.models} if held and own else {},
@@ -89,16 +88,13 @@ class ModelToolsPanel:
 
     name = "model-tools"
 
-    def __init__(self, studio: Studio, catalogues: Catalogues) -> None:
+    def __init__(self, studio: Studio) -> None:
         """Make the component; call inside a Blocks context."""
         self._shared = studio.settings.shared
-        self._catalogues = catalogues
         self.component = html_panel("ns-model-tools")
 
     def html(self, scene: Scene) -> str | None:
         """The same at all times: what is under way in it must not be taken away."""
         if scene.view.tab != TAB or self._shared:
             return None
-        known = self._catalogues.now()
-        scene.awaited |= not known.known
-        return render("model-tools.html", recipes=[asdict(one) for one in known.recipes])
+        return render("model-tools.html", recipes=[asdict(one) for one in catalogue().recipes])

@@ -14,7 +14,7 @@ import torch
 
 from engines.base import UserError
 from engines.raw.yond.arch import GuidedResUnet
-from studio.catalogue import Catalogue, Catalogues, Network
+from studio.catalogue import Catalogue, Network
 from studio.checks import Checks
 from studio.config import Settings
 from studio.jobs.service import Studio
@@ -323,11 +323,12 @@ def test_the_library_is_drawn_once_and_the_header_says_when_there_is_more(
 
 
 def test_weights_are_listed_and_removable_but_not_in_a_shared_studio(
-    studio: Studio, settings: Settings, tmp_path: Path
+    studio: Studio, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checks = Checks(settings, lambda _: {"my-network": "the file was changed; add it again"})
-    known = Catalogues(settings, Catalogue)
-    panel = ModelsPanel(studio, checks, known)
+    official = Network("raw.yond/x", "A <net>", "MIT", "at its hub", "")
+    monkeypatch.setattr(models, "catalogue", lambda: Catalogue((official,), ()))
+    panel = ModelsPanel(studio, checks)
     network = GuidedResUnet(4, 2, False)
     network.initialise(torch.Generator().manual_seed(7))
     torch.save(network.state_dict(), tmp_path / "my network.pth")
@@ -338,9 +339,6 @@ def test_weights_are_listed_and_removable_but_not_in_a_shared_studio(
     assert html.count("remove-model") == 1
     assert "Nothing is loaded" in html
     scene.view.seen[panel.name] = "sent"
-    official = Network("raw.yond/x", "A <net>", "MIT", "at its hub", "")
-    known._found = Catalogue((official,), (), known=True)
-    html = _html(panel, scene)  # more is known now
     assert "A &lt;net&gt;" in html
     assert "at its hub" in html
     assert panel.html(scene) is None  # it takes hashes, so it is not made for every look
@@ -353,4 +351,4 @@ def test_weights_are_listed_and_removable_but_not_in_a_shared_studio(
     theirs = _html(panel, scene_of(studio, "f" * 32, View(tab=models.TAB)))
     for hidden in ("remove-model", "check-models", "the file was changed", "Nothing is loaded"):
         assert hidden not in theirs
-    assert ModelToolsPanel(studio, known).html(scene_of(studio, view=View(tab=models.TAB))) is None
+    assert ModelToolsPanel(studio).html(scene_of(studio, view=View(tab=models.TAB))) is None

@@ -17,7 +17,6 @@ from engines import registry
 from engines.base import Job, Measurement, MediaKind, Output, Params, Result, UserError, option
 from studio import language
 from studio.actions import Actions
-from studio.catalogue import Catalogue, Catalogues
 from studio.checks import Checks
 from studio.jobs.service import LOCAL, Studio
 from studio.jobs.views import JobView
@@ -311,7 +310,7 @@ def test_known_models_are_offered_chosen_and_listed(
         actions.do({"do": "known", "key": "other", "tab": TAB}, scene)
 
     settings = studio.settings
-    models = ModelsPanel(studio, Checks(settings), Catalogues(settings, Catalogue))
+    models = ModelsPanel(studio, Checks(settings))
     shown = _text(models.html(scene_of(studio, view=View(tab="models"))) or "")
     assert "Smol <LM> pulled" in shown
     actions.do({"do": "remove-model", "key": "smollm2"}, scene)

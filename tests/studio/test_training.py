@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import torch
 from engines.base import UserError
 from engines.raw.yond.arch import GuidedResUnet
 from studio import checkpoints
-from studio.catalogue import Catalogue, Catalogues, Trainable
+from studio.catalogue import FILE, catalogue, found
 from studio.config import Settings
 from studio.effects import Effect
 from studio.jobs.service import LOCAL, Studio
@@ -166,19 +165,6 @@ def test_sent_weights_are_hashed_checked_and_kept(
     assert not list((settings.temporary / "models").glob("*"))
 
 
-def test_the_catalogue_is_found_out_once(settings: Settings) -> None:
-    settings.cache.mkdir(parents=True)
-    asked: list[int] = []
-
-    def find() -> Catalogue:
-        asked.append(1)
-        return Catalogue((), (Trainable("noiser", "a minute"),), known=True)
-
-    first = Catalogues(settings, find)
-    deadline = time.monotonic() + 30
-    while not first.now().known:
-        assert time.monotonic() < deadline
-    while not list(settings.cache.glob("catalogue-*.json")):
-        assert time.monotonic() < deadline
-    assert Catalogues(replace(settings), find).now() == first.now()
-    assert len(asked) == 1
+def test_what_is_written_down_of_networks_and_recipes_is_so() -> None:
+    assert FILE.read_text("utf-8") == found().to_json(), "python launch.py docs catalogue"
+    assert catalogue() == found()
