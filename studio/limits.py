@@ -20,6 +20,7 @@ from studio.config import KEPT, LOCAL, Settings
 _HOUR = 3600.0
 _OWNERS = 10_000
 _PLENTY = 2**62  # bytes
+_SESSIONS, _JOBS_OF_ONE = 100, 1000  # of a visitor: rows take space that no file does
 
 
 class LimitReached(UserError):
@@ -99,6 +100,19 @@ class Limits:
         if not self.applies(owner) or not self._settings.max_stored_mb:
             return _PLENTY
         return max(0, self._settings.max_stored_mb * 2**20 - stored)
+
+    def check_sessions(self, owner: str, kept: int, jobs: int = 0) -> None:
+        """See that a visitor may have one more session, with so many jobs that have ended.
+
+        Raises:
+            LimitReached: there are enough, or it is too large.
+        """
+        if not self.applies(owner):
+            return
+        if kept >= _SESSIONS:
+            raise LimitReached(f"At most {_SESSIONS} sessions are kept here; delete one first")
+        if jobs > _JOBS_OF_ONE:
+            raise LimitReached(f"A session of more than {_JOBS_OF_ONE} jobs is too large here")
 
     def refuse_bytes(self) -> NoReturn:
         """Say that a visitor keeps as much as may be kept.

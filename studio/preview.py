@@ -18,7 +18,7 @@ from engines.base import UserError
 from engines.raw.noiser.preview import LivePreviewEngine
 from engines.raw.noiser.training import WEIGHTS, TrainEngine
 from engines.superres.preview import AFTER, BEFORE, FACTS, PreviewEngine
-from studio.forms import fields_of
+from studio.fields import fields_of
 from studio.inbox import Inbox
 from studio.jobs.requests import check_params, refuse_local
 from studio.jobs.views import JobView, NotFound

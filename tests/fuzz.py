@@ -111,7 +111,7 @@ def fuzz_readers(seconds: float, share: Path, said: Any, kept: Path | None = Non
 
 def fuzz_forms(seconds: float) -> str:
     """Give engines' parameters and the page's forms whatever can be sent, until the time is up."""
-    from studio.forms import fields_of
+    from studio.fields import fields_of
     from studio.jobs.requests import check_params
 
     ids = registry.engine_ids()

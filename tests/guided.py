@@ -122,7 +122,8 @@ def explore(
         # Half the time what has been found last, as it is furthest in.
         recent = len(found.kept) > first and draw.random() < 0.5
         low = max(first, len(found.kept) - 16) if recent else 0
-        which, content = found.kept[draw.randrange(low, len(found.kept))]
+        pair = (found.kept[draw.randrange(low, len(found.kept))] for _ in range(2))
+        which, content = min(pair, key=lambda one: len(one[1]))  # a short one is read sooner
         changed = _changed(content, draw, found.kept)
         if look(which, changed) and guided:
             found.kept.append((which, changed))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import secrets
-import shutil
 import time
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +16,7 @@ from engines.base import UserError
 from studio.config import LOCAL, Settings
 from studio.jobs.choose import choose_executor
 from studio.jobs.given import Examples
+from studio.jobs.intake import taken
 from studio.jobs.memory import Held
 from studio.jobs.new_job import NewJob
 from studio.jobs.requests import batch_key, check_params, items_of, refuse_local
@@ -33,11 +32,8 @@ from studio.models import Models
 from studio.presets import Presets
 from studio.unpack import UNPACKED
 from studio.workspace import (
-    printable,
     remove_old,
     remove_tree,
-    safe_name,
-    sync_file,
     tree_bytes,
     uploads_lock,
 )
@@ -107,7 +103,13 @@ class Studio:
         return known[0] if known else self.store.first_session(owner, _today())
 
     def new_session(self, owner: str, name: str = "") -> SessionView:
-        """Create a session; without a name it is called by its date."""
+        """Create a session; without a name it is called by its date.
+
+        Raises:
+            LimitReached: a visitor has enough of them.
+        """
+        if self.limits.applies(owner):
+            self.limits.check_sessions(owner, len(self.store.sessions(owner)))
         return self.store.add_session(owner, name.strip()[:200] or _today())
 
     def sessions(self, owner: str) -> list[SessionView]:
@@ -209,7 +211,7 @@ class Studio:
             NewJob, engine_id, version, checked, kind=kind, source=source, batch=batch, seed=seed,
             out_dir=out_dir.absolute() if out_dir else None, device=device or "auto",
         )  # fmt: skip
-        with self.taken(session_id, items, uploads) as here:
+        with taken(self.settings.uploads, session_id, items, uploads) as here:
             ids = self.store.add(owner, session_id, [new(inputs=paths) for paths in here])
         self.wake()
         return ids
@@ -410,47 +412,6 @@ class Studio:
         cache = self.settings.cache
         for sha256 in hashes:
             remove_tree(cache / UNPACKED / scratch(cache, owner, "", sha256).name)
-
-    @contextmanager
-    def taken(
-        self,
-        session_id: str,
-        items: Sequence[Sequence[Path]],
-        uploads: bool | Collection[Path] = False,
-    ) -> Generator[list[list[Path]]]:
-        """The items with absolute paths, uploads moved into the session; the block queues them.
-
-        If it fails nothing was taken: the uploads are moved back.
-        """
-        if not uploads:
-            yield [[path.absolute() for path in item] for item in items]
-            return
-        moved: dict[Path, Path] = {}
-        with uploads_lock(self.settings.uploads):
-            try:
-                for path in [path for item in items for path in item]:
-                    if uploads is True or path in uploads:
-                        moved[path] = self._keep(session_id, path)
-                yield [[moved.get(path) or path.absolute() for path in item] for item in items]
-            except BaseException:
-                for path, kept in moved.items():
-                    shutil.move(kept, path)
-                    kept.parent.rmdir()
-                raise
-
-    def _keep(self, session_id: str, path: Path) -> Path:
-        folder = self.settings.uploads / session_id / secrets.token_hex(8)
-        kept = folder / safe_name(path.name)
-        try:
-            folder.mkdir(parents=True)
-            shutil.move(path, kept)
-            sync_file(kept)
-        except OSError as error:
-            remove_tree(folder)
-            raise UserError(
-                f"{printable(path.name)} could not be kept; free some disk space and send it again"
-            ) from error
-        return kept
 
 
 def _nobody_asks(_job: JobView) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote
 
-from studio.forms import settings_in_words
+from studio.fields import settings_in_words
 from studio.jobs.store_library import Usage
 from studio.jobs.views import ArtifactView, JobView, engine_title
 from studio.layers import layers_beside

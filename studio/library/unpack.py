@@ -69,7 +69,9 @@ def import_session(studio: Studio, owner: str, archive: Path, name: str = "") ->
             members = {info.filename: info for info in packed.infolist()}
             manifest = _manifest(packed, members, named)
             _refuse_bombs(archive, members, studio.settings.home, named)
-            _refuse_too_much(studio, owner, sum(info.file_size for info in members.values()))
+            _refuse_too_much(
+                studio, owner, manifest, sum(info.file_size for info in members.values())
+            )
             return _restore(
                 studio, owner, manifest, name or manifest.name, _from_zip(packed, members, named)
             )
@@ -90,9 +92,8 @@ def duplicate_session(studio: Studio, owner: str, session_id: str, name: str = "
         UserError: the disk is full.
     """
     packed = pack(studio, owner, session_id)
-    _refuse_too_much(
-        studio, owner, sum(file.bytes for job in packed.manifest.jobs for file in job.files)
-    )
+    files = [file for job in packed.manifest.jobs for file in job.files]
+    _refuse_too_much(studio, owner, packed.manifest, sum(file.bytes for file in files))
     uploads = studio.settings.uploads
 
     def keep(entry: FileEntry) -> Path | None:
@@ -259,10 +260,13 @@ def _refuse_bombs(
         )
 
 
-def _refuse_too_much(studio: Studio, owner: str, total: int) -> None:
+def _refuse_too_much(studio: Studio, owner: str, manifest: SessionFile, total: int) -> None:
     """A visitor keeps no more than visitors may, whichever way it comes."""
     limits = studio.limits
-    if limits.applies(owner) and total > limits.room(owner, studio.storage(owner)):
+    if not limits.applies(owner):
+        return
+    limits.check_sessions(owner, len(studio.sessions(owner)), len(manifest.jobs))
+    if total > limits.room(owner, studio.storage(owner)):
         limits.refuse_bytes()
 
 

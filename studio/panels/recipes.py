@@ -12,7 +12,7 @@ from studio.jobs.service import Studio
 from studio.jobs.views import BatchItem, JobView
 from studio.markup import plural, render
 from studio.recipes.book import RecipeBook
-from studio.recipes.recipe import MOST_STEPS, Recipe, checked
+from studio.recipes.recipe import MOST_STEPS, Recipe, checked, handed
 from studio.recipes.runs import share
 from studio.scene import Scene, html_panel
 from studio.settings_actions import TAB
@@ -27,6 +27,7 @@ class _Card:
     problem: str
     file: str  # as an address
     full: bool
+    handed: Sequence[str]
 
 
 class RecipesPanel:
@@ -66,7 +67,7 @@ def _card(recipe: Recipe) -> _Card:
     except UserError as error:
         problem = str(error)
     address = f"data:text/plain;charset=utf-8,{quote(recipe.to_toml())}"
-    return _Card(recipe, problem, address, len(recipe.steps) >= MOST_STEPS)
+    return _Card(recipe, problem, address, len(recipe.steps) >= MOST_STEPS, handed(recipe))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from markupsafe import Markup
 
 from studio.config import Settings
-from studio.forms import settings_in_words
+from studio.fields import settings_in_words
 from studio.jobs.views import ArtifactView, BatchItem, JobView
 from studio.markup import duration, file_url, plural, render
 from studio.scene import Scene, engine_or_none, html_panel, item_name, tab_of

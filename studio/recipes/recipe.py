@@ -27,6 +27,7 @@ from pydantic.fields import FieldInfo
 
 from engines import registry
 from engines.base import Engine, MediaKind, UserError, gives
+from studio.fields import settings_in_words
 from studio.jobs.perform import validation_sentence
 
 MOST_STEPS = 20
@@ -57,8 +58,6 @@ class Step:
     @property
     def words(self) -> str:
         """Its settings as a person reads them."""
-        from studio.forms import settings_in_words  # brings Gradio, which the shell does not need
-
         try:
             model = registry.engine_class(self.engine).Params
         except (UserError, ImportError):
@@ -140,6 +139,23 @@ def checked(recipe: Recipe) -> Recipe:
         named(recipe.name), tuple(steps), recipe.about.strip()[:300], recipe.keep, recipe.id,
         recipe.shipped,
     )  # fmt: skip
+
+
+def handed(recipe: Recipe) -> list[str]:
+    """What each step hands on, in words: the first kind of its outputs that the next one takes.
+
+    "" stands at the last step, and where it cannot be told.
+    """
+    words: list[str] = []
+    for step, following in zip(recipe.steps, recipe.steps[1:], strict=False):
+        try:
+            engine, takes = (registry.engine_class(one.engine) for one in (step, following))
+            given = gives(engine, engine.Params.model_validate(dict(step.params)))
+        except (UserError, ImportError, ValidationError):
+            words.append("")
+            continue
+        words.append(_words([kind for kind in given if kind in takes.accepts][:1]))
+    return [*words, ""]
 
 
 def named(name: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from engines import registry
 from engines.base import UserError
+from studio.jobs.intake import taken
 from studio.jobs.new_job import NewJob
 from studio.jobs.requests import batch_key, check_params, items_of, refuse_local
 from studio.jobs.service import LOCAL, Source, Studio
@@ -102,7 +103,7 @@ class Recipes:
                 )
             ]  # fmt: skip
 
-        with self._studio.taken(session_id, items, uploads) as here:
+        with taken(self._studio.settings.uploads, session_id, items, uploads) as here:
             ids = self._studio.store.add_chains(owner, session_id, [chain(item) for item in here])
         self._studio.wake()
         return ids

@@ -9,15 +9,8 @@ import pytest
 from pydantic import model_validator
 
 from engines.base import Params, UserError, option
-from studio.forms import (
-    Form,
-    fields_of,
-    free_choices,
-    model_choices,
-    nice_step,
-    prettify,
-    settings_in_words,
-)
+from studio.fields import fields_of, nice_step, prettify, settings_in_words
+from studio.forms import Form, free_choices, model_choices
 
 MODELS = [("Small (bundled)", "small"), ("Mine (yours)", "mine")]
 

@@ -12,10 +12,11 @@ import pytest
 
 from engines.base import UserError
 from studio.cli import main
+from studio.config import Settings
 from studio.jobs.service import LOCAL, Studio
 from studio.jobs.views import NotFound
 from studio.recipes.book import RecipeBook, shipped
-from studio.recipes.recipe import Recipe, Step, checked, from_text
+from studio.recipes.recipe import Recipe, Step, checked, from_text, handed
 from tests.engines_for_tests import INVERT
 from tests.studio.test_cli import process
 
@@ -40,6 +41,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "in" / "b.txt").write_bytes(b"\xff")
     (tmp_path / "twice.toml").write_text(TWICE)
     return tmp_path
+
+
+def test_a_recipe_tells_what_goes_from_step_to_step() -> None:
+    known = {recipe.name: handed(recipe) for recipe in shipped()}
+    assert known["night-raw"] == ["RAW files", ""]
+    assert known["night-print"] == ["RAW files", "pictures", ""]
+    gone = Recipe("x", (Step("raw.yond"), Step("raw.gone"), Step("raw.yond", {"strength": "x"})))
+    assert handed(gone) == ["", "", ""]
 
 
 def test_a_file_is_read_as_it_was_written(tiny_engine: str) -> None:
@@ -161,6 +170,25 @@ def test_a_recipe_from_the_command_line(
     assert "There is no recipe called two; there are" in capsys.readouterr().err
     assert main([*run, "--param", "x=1"]) == 2
     assert main([*run[:3], INVERT, "in/a.txt", "--out", "out", "--keep-steps"]) == 2
+
+
+def test_a_preset_goes_through_a_file(
+    tiny_engine: str, here: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["presets", "save", "Loud", INVERT, "--param", "upper=true"]) == 0
+    assert main(["presets", "start", "Loud"]) == 0
+    capsys.readouterr()
+    assert main(["presets", "show", "Loud"]) == 0
+    (here / "loud.json").write_text(capsys.readouterr().out)
+    assert main(["presets", "add", "loud.json"]) == 2  # it is there
+    assert main(["presets", "add", "loud.json", "--name", "Louder"]) == 0
+    assert main(["presets", "add", "gone.json"]) == 2
+    found = {one["name"]: one for one in _document(capsys, "presets")["presets"]}
+    assert found["Louder"]["params"] == found["Loud"]["params"]
+    assert [name for name, one in found.items() if one["starts"]] == ["Loud"]
+    assert main(["presets", "add", "loud.json", "--replace"]) == 0  # and still begins its tab
+    assert main(["presets", "start", "Loud", "--off"]) == 0
+    assert Studio(settings).presets.starting(LOCAL) == {}
 
 
 def test_presets_from_the_command_line(

@@ -15,7 +15,7 @@ import pytest
 
 from engines.base import UserError
 from engines.separation.engine import ClipSepEngine
-from studio.forms import fields_of
+from studio.fields import fields_of
 from studio.jobs.service import Studio
 from studio.jobs.views import JobView
 from studio.scene import View

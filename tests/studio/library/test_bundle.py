@@ -6,6 +6,7 @@ import json
 import stat
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from studio.jobs.views import JobView
 from studio.library import unpack
 from studio.library.pack import pack
 from studio.library.unpack import duplicate_session, import_session
+from studio.limits import LimitReached
 from studio.recipes.recipe import Recipe, Step
 from studio.recipes.runs import Recipes
 from studio.workspace import tree_bytes
@@ -146,6 +148,40 @@ def test_what_is_gone_is_named_and_its_row_still_goes_along(
     first = elsewhere.jobs(LOCAL, made.id, newest_first=False)[0]
     assert first.outputs[0].missing
     assert made.name == "Mine"
+
+
+def test_a_visitor_keeps_no_more_by_copying(
+    settings: Settings, tiny_engine: str, tmp_path: Path
+) -> None:
+    shared = Studio(replace(settings, space=True, max_stored_mb=1, min_free_mb=0))
+    visitor = "f" * 32
+    shared.start()
+    try:
+        session = shared.open_session(visitor).id
+        text = tmp_path / "a.txt"
+        text.write_text("x" * 300_000)
+        ids = shared.submit(visitor, session, ENGINE, [[text]], {}, uploads=True)
+        shared.wait(visitor, ids, poll=0.01)
+        file = tmp_path / "session.zip"
+        file.write_bytes(b"".join(pack(shared, visitor, session).stream()))
+        for again in (
+            lambda: duplicate_session(shared, visitor, session),
+            lambda: import_session(shared, visitor, file),
+        ):
+            with pytest.raises(LimitReached, match="can keep up to 1 MB here"):
+                again()
+        small = shared.new_session(visitor, "Nothing").id
+        for _ in range(98):
+            shared.new_session(visitor)
+        for again in (
+            lambda: duplicate_session(shared, visitor, small),
+            lambda: shared.new_session(visitor),
+        ):
+            with pytest.raises(LimitReached, match="At most 100 sessions"):
+                again()
+        assert len(shared.sessions(visitor)) == 100
+    finally:
+        shared.stop()
 
 
 # What strangers send
