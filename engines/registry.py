@@ -13,6 +13,7 @@ from engines.base import Engine, UserError
 
 _BUILT_IN: dict[str, str] = {
     "raw.yond": "engines.raw.yond.engine:YondEngine",
+    "raw.stack": "engines.raw.yond.stack:StackEngine",
     "raw.noiser": "engines.raw.noiser.engine:NoiserEngine",
     "raw.eld": "engines.raw.eld.engine:EldEngine",
     "raw.calibrate": "engines.raw.calibrate.engine:CalibrateEngine",

@@ -17,6 +17,7 @@ from engines.media.raw_facts import RawFacts, RawImage
 from engines.media.raw_file import read_raw
 from engines.raw.noise.figure import draw_noise_figure
 from engines.raw.noiser.rows import LIFTED, DevelopedRows
+from engines.raw.share import Share
 from engines.raw.yond.arch import GuidedResUnet
 from engines.raw.yond.params import YondParams
 from engines.raw.yond.process import clean_levels
@@ -35,19 +36,6 @@ class Developed:
     figures: tuple[Figure, ...]
     notes: tuple[str, ...]
     models: dict[str, str]
-
-
-class _Share:
-    """A job whose progress runs over a part of another's."""
-
-    def __init__(self, job: Job, begin: float, end: float) -> None:
-        self._job, self._begin, self._end = job, begin, end
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._job, name)
-
-    def progress(self, done: float, total: float, text: str) -> None:
-        self._job.progress(self._begin + (self._end - self._begin) * done / total, 100, text)
 
 
 def developed(path: Path, denoiser: str, job: Job) -> Developed:
@@ -75,7 +63,7 @@ def developed(path: Path, denoiser: str, job: Job) -> Developed:
         model: LoadedModel = job.load(denoiser)
         if not isinstance(model.network, GuidedResUnet):
             raise UserError(f"The weights {denoiser} are of another network; choose others")
-        part: Job = _Share(job, 0.0, 55.0)  # type: ignore[assignment]
+        part: Job = Share(job, 0.0, 55.0)  # type: ignore[assignment]
         levels, found, _ = clean_levels(
             raw, model.network, YondParams(weights=denoiser), part, path
         )

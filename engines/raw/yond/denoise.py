@@ -17,7 +17,7 @@ from engines.raw.noise.hot import hot_pixels
 from engines.raw.noise.white import Whiteness, whiteness
 from engines.raw.yond.arch import GuidedResUnet
 from engines.raw.yond.layouts import Layout, Packed
-from engines.raw.yond.params import YondParams
+from engines.raw.yond.params import CleanParams
 from engines.raw.yond.pipeline import Noise, denoise_tiles, noise_level, plan, scattered
 from kernels.clipped import unclipped_mean
 
@@ -69,7 +69,7 @@ def denoise(
     planes: Tensor,
     scale: float,
     network: GuidedResUnet,
-    params: YondParams,
+    params: CleanParams,
     job: Job,
     clip: float = 1.0,
 ) -> Denoised:
@@ -82,7 +82,7 @@ def denoise_picture(
     layout: Layout,
     scale: float,
     network: GuidedResUnet,
-    params: YondParams,
+    params: CleanParams,
     job: Job,
     clip: float = 1.0,
 ) -> Denoised:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from engines.base import Job, MediaKind, Params, Result, UserError
 from engines.media.raw_file import RAW_SUFFIXES
-from engines.raw.yond.params import YondParams
+from engines.raw.yond.params import CleanParams, YondParams
 
 
 class YondEngine:
@@ -33,6 +33,6 @@ class YondEngine:
         return process(inputs[0], params, job, self.id, self.version)
 
     @staticmethod
-    def gives(params: YondParams) -> Sequence[MediaKind]:
+    def gives(params: CleanParams) -> Sequence[MediaKind]:
         """See `engines.base.gives`."""
         return tuple("image" if form in ("tiff", "jpeg") else "raw" for form in params.output)

@@ -25,7 +25,7 @@ from engines.raw.noise.estimate import NoiseEstimate, estimate_self
 from engines.raw.noise.profile import AUTO, NONE, Named
 from engines.raw.noise.rows import WORTH, row_offsets, take_off
 from engines.raw.noise.sensor import NO_BIAS, SensorNoise
-from engines.raw.yond.params import YondParams
+from engines.raw.yond.params import CleanParams
 
 _ROUNDING = 1.0 / 12.0
 _LESS, _MORE = 1 / 1.3, 1.3  # measured over known variance, within which they agree
@@ -64,7 +64,7 @@ class Prepared:
         notes: sentences for the person.
     """
 
-    params: YondParams
+    params: CleanParams
     rows: float
     hot: int
     notes: tuple[str, ...]
@@ -72,7 +72,7 @@ class Prepared:
 
 def prepare(
     planes: Tensor, scale: float, clip: float, facts: RawFacts, path: Path | None,
-    params: YondParams, job: Job,
+    params: CleanParams, job: Job,
 ) -> Prepared:  # fmt: skip
     """Take off what is known to be there, in place, and say what noise to reckon with.
 
@@ -116,10 +116,10 @@ def prepare(
 def told(
     facts: RawFacts,
     scale: float,
-    params: YondParams,
+    params: CleanParams,
     job: Job,
     measure: Callable[[], NoiseEstimate],
-) -> tuple[YondParams, tuple[str, ...]]:
+) -> tuple[CleanParams, tuple[str, ...]]:
     """For what is no Bayer mosaic: parameters with K and sigma where they are known, and sentences.
 
     Args:
@@ -147,7 +147,7 @@ def told(
 def _best(
     facts: RawFacts,
     scale: float,
-    params: YondParams,
+    params: CleanParams,
     job: Job,
     measure: Callable[[], NoiseEstimate],
 ) -> tuple[Known | None, NoiseEstimate | None, list[str]]:

@@ -21,7 +21,7 @@ from engines.raw.yond.arch import GuidedResUnet
 from engines.raw.yond.denoise import Denoised, denoise_picture, keep_clipped
 from engines.raw.yond.known import told
 from engines.raw.yond.layouts import layout_of
-from engines.raw.yond.params import YondParams
+from engines.raw.yond.params import CleanParams
 from engines.raw.yond.phases import Demosaiced
 
 _UNEVEN = 0.8  # noise of one phase over that of another, below which colours were interpolated
@@ -31,7 +31,7 @@ _TRUST = 0.5  # in a measurement whose noise is not white
 def clean_picture(
     raw: RawImage,
     network: GuidedResUnet,
-    params: YondParams,
+    params: CleanParams,
     job: Job,
     samples: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.float32], Denoised, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import model_validator
 
@@ -14,8 +14,8 @@ Form = Literal["dng", "linear-dng", "tiff", "jpeg"]
 NETWORKS = {"best": "yond-snrnet", "fast": "yond-snrnet-small"}
 
 
-class YondParams(Params):
-    """Everything has a blind, automatic default."""
+class CleanParams(Params):
+    """How one picture, or the mean of several, is denoised; everything has a blind default."""
 
     strength: float = option(
         1.0,
@@ -48,12 +48,6 @@ class YondParams(Params):
         2,
         title="Passes",
         description="Two measures the noise again on the first result and denoises anew",
-    )
-    frames: Literal["first", "average"] = option(
-        "first",
-        title="Pictures in a file",
-        description="Of a file with several pictures (burst), the first, or the mean of all",
-        advanced=True,
     )
     profile: str = option(
         AUTO,
@@ -127,7 +121,18 @@ class YondParams(Params):
         return self.weights or NETWORKS[self.quality]
 
     @model_validator(mode="after")
-    def _both_or_none(self) -> YondParams:
+    def _both_or_none(self) -> Self:
         if (self.K is None) != (self.sigma is None):
             raise ValueError("Give K and sigma together, or neither")
         return self
+
+
+class YondParams(CleanParams):
+    """All of `raw.yond`."""
+
+    frames: Literal["first", "average"] = option(
+        "first",
+        title="Pictures in a file",
+        description="Of several (burst, pixel shift) the first, or all of them put together",
+        advanced=True,
+    )
