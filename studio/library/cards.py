@@ -182,7 +182,8 @@ def _figures(
 
 
 def _figure(file: ArtifactView) -> tuple[str, str, bool]:
-    return file_url(file.id, file.name), file.alt or file.label, file.chart
+    words = str(file.facts.get("alt") or file.label)
+    return file_url(file.id, file.name), words, bool(file.facts.get("chart"))
 
 
 def _track(sound: ArtifactView, picture: ArtifactView, label: str) -> dict[str, Any]:

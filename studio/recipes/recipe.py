@@ -149,12 +149,13 @@ def handed(recipe: Recipe) -> list[str]:
     words: list[str] = []
     for step, following in zip(recipe.steps, recipe.steps[1:], strict=False):
         try:
-            engine, takes = (registry.engine_class(one.engine) for one in (step, following))
+            engine, takes = map(registry.engine_class, (step.engine, following.engine))
             given = gives(engine, engine.Params.model_validate(dict(step.params)))
+            kinds = [kind for kind in given if kind in takes.accepts]
         except (UserError, ImportError, ValidationError):
             words.append("")
             continue
-        words.append(_words([kind for kind in given if kind in takes.accepts][:1]))
+        words.append(_words(kinds[:1]))
     return [*words, ""]
 
 

@@ -50,3 +50,33 @@ def test_settings_are_kept_and_chained_and_run(come: Come, tmp_path: Path) -> No
     visitor.assert_fits(390)
     run.get_by_role("button", name="Open the result of a.txt").click()
     expect(page.locator("#ns-result-demo h2 bdi")).to_have_text("a.txt")
+
+
+def test_a_preset_comes_from_a_file_and_a_new_session_begins_with_it(
+    come: Come, tmp_path: Path
+) -> None:
+    visitor = come()
+    page = visitor.page
+    file = tmp_path / "loud.json"
+    file.write_text('{"engine": "demo.invert", "params": {"upper": true}}')
+    visitor.open("demo", session="Files of presets")
+    settings, upper = page.locator("#ns-presets-demo"), page.get_by_label("Upper case")
+    expect(upper).not_to_be_checked()
+    with page.expect_file_chooser() as asked:
+        settings.get_by_role("button", name="Load a preset").click()
+    asked.value.set_files(file)
+    expect(upper).to_be_checked()
+    chosen = settings.get_by_role("combobox").locator("option:checked")
+    expect(chosen).to_have_text("loud")
+    with page.expect_download() as coming:
+        settings.get_by_role("link", name="Save as file").click()
+    assert coming.value.suggested_filename == "loud.preset.json"
+    settings.get_by_role("button", name="Always start with it").click()
+    expect(chosen).to_have_text("loud (at the start)")
+    settings.get_by_role("combobox").select_option("")
+    expect(upper).not_to_be_checked()
+    visitor.open("demo", session="Begun anew")
+    expect(upper).to_be_checked()
+    settings.get_by_role("button", name="No longer start with it").click()
+    expect(settings.get_by_role("button", name="Always start with it")).to_be_visible()
+    visitor.assert_readable()

@@ -12,9 +12,20 @@ from typing import Any, ClassVar
 
 import gradio as gr
 import pytest
+from PIL import Image
 
 from engines import registry
-from engines.base import Job, Measurement, MediaKind, Output, Params, Result, UserError, option
+from engines.base import (
+    Figure,
+    Job,
+    Measurement,
+    MediaKind,
+    Output,
+    Params,
+    Result,
+    UserError,
+    option,
+)
 from studio import language
 from studio.actions import Actions
 from studio.checks import Checks
@@ -72,6 +83,8 @@ class ShrinkEngine:
         report = job.workspace / f"{made.name}.report.json"
         layers = [{"name": "model.<b>.q_proj", "bits": 4.25, "error": 0.00123, "weights": 9}]
         report.write_text(json.dumps({"layers": layers}))
+        chart = job.workspace / "errors.png"
+        Image.new("L", (4, 3), 255).save(chart)
         measured = {**MEASURED, "perplexity": 10.0 * (1 + params.loss / 100)}
         return Result(
             [
@@ -79,6 +92,7 @@ class ShrinkEngine:
                 Output(report, "document", "report (JSON)"),
             ],
             {name: Measurement(value) for name, value in measured.items()},
+            [Figure(chart, "Errors", "the largest is in q_proj", chart=True)],
         )
 
 
@@ -332,6 +346,9 @@ def test_two_reports_stand_beside_one_another(studio: Studio, model: Path) -> No
     assert shown.said == "1 of 1 layers lose less in Bits 4, 0 of 1 layers lose less in Bits 3"
     assert shown.parts == [("q_proj", "4.25", "0.00123", "3.50", "0.003")]
     assert shown.layers[1] == ("model.1.q_proj", "\N{EN DASH}", "\N{EN DASH}", "3.75", "0.002")
+    [(title, sides)] = found["figures"]
+    assert title == "Errors"
+    assert [side[1:] for side in sides if side] == [("the largest is in q_proj", True)] * 2
     html = _text(render("beside.html", **found))
     assert "Part Bits 4, bits Error Bits 3, bits Error q_proj 4.25 0.00123 3.50 0.003" in html
     assert "model.<b>.q_proj" in html
