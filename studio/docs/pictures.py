@@ -32,7 +32,8 @@ _TABS = {
     "separation": ("separation", "ns-player"),
     "quantization": ("quantize", ""),
 }
-_LATER = ("library", "recipes", "models")  # tabs that are looked at when all examples are done
+# tabs that are looked at when all examples are done, and pixels of height that show what is there
+_LATER = {"library": 560, "recipes": 1080, "models": 1080}
 _SOUNDS = ("piano", "birdsong")
 
 
@@ -77,6 +78,7 @@ def take(only: Collection[str] = ()) -> Iterator[Path]:
         for tab in [one for one in _LATER if one in wanted]:
             page.goto(f"{address}?tab={tab}")
             expect(page.locator(f"#ns-{tab}")).not_to_be_empty()
+            page.set_viewport_size({"width": _SIZE[0], "height": _LATER[tab]})
             yield _take_page(page, DOCS / f"{tab}-tab.jpg")
         browser.close()
 

@@ -89,7 +89,15 @@ def measured(job: JobView) -> list[tuple[str, str]]:
     """Name, value with unit of what was measured, what people look for first."""
     names = [name for name in _FIRST if name in job.measurements]
     names += [name for name in job.measurements if name not in (*names, *_LEFT_OUT)]
-    return [(name.replace("_", " "), _with_unit(*job.measurements[name])) for name in names]
+    return [
+        (_called(name, job.measurements[name][1]), _with_unit(*job.measurements[name]))
+        for name in names
+    ]
+
+
+def _called(name: str, unit: str) -> str:
+    """A measurement's name in words, without the unit that stands at its value."""
+    return name.removesuffix(f"_{unit.lower()}").replace("_", " ")
 
 
 def _with_unit(value: float, unit: str) -> str:
@@ -208,7 +216,7 @@ def _table(
         if left and right and left[0] != right[0]:
             change = f"{right[0] - left[0]:+.3g}".replace("-", "\N{MINUS SIGN}")
         rows.append((
-            name.replace("_", " "),
+            _called(name, (left or right or (0.0, ""))[1]),
             _with_unit(*left) if left else "",
             _with_unit(*right) if right else "",
             change,
