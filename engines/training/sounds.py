@@ -47,6 +47,12 @@ NOISE: dict[str, str] = {
     "colobot-common-sounds": "GPL-3",
     "asterisk-moh-opsound-g722": "CC-BY-SA-3.0",
     "tuxpaint-stamps-default": "GPL-2",
+    "supertux-data": "GPL-2+, GPL-3+",
+    "warmux-data": "GPL-2+",
+    "hydrogen-drumkits": "GPL-2+, CC-BY-3.0",
+    "hydrogen-drumkits-effects": "GPL-2+, CC-BY-3.0",
+    "oxygen-sounds": "LGPL-3+",
+    "gamine-data": "GPL-3+",
 }
 _RESERVED = (
     "vm-",
@@ -148,8 +154,8 @@ def _package_noise(folder: Path) -> Iterator[tuple[str, Path]]:
     for package in NOISE:
         root = fetch(package, folder)
         for path in _files(root):
-            if package == "tuxpaint-stamps-default" and "_desc" in path.stem:
-                continue
+            if "_desc" in path.stem or "/voices/" in str(path):
+                continue  # somebody speaks
             music = "music" in str(path) or "/moh/" in str(path) or path.stem.startswith("loop_")
             yield ("music" if music else package), path
         for path in root.rglob("*.cat"):

@@ -83,6 +83,25 @@ def test_the_same_seed_gives_the_same_example(mixer: Mixer) -> None:
     np.testing.assert_array_equal(one.noisy, two.noisy)
 
 
+def test_studio_voices_are_drawn_more_often() -> None:
+    rng = np.random.default_rng(3)
+    waves = [(4000 * rng.standard_normal(RATE)).astype(np.int16)]
+    silent = [np.zeros(RATE, np.int16)]
+    voices = Sounds({"asterisk-core-sounds-en-g722": waves, "klettres-da": silent})
+    mixer = Mixer(voices, Sounds({"hiss": waves}), SAMPLES, rooms=1)
+    sounding = sum(bool(mixer.voice(rng).any()) for _ in range(60))
+    assert sounding > 45
+
+
+def test_short_noises_are_struck_at_random_times() -> None:
+    rng = np.random.default_rng(3)
+    knock = (20000 * np.exp(-np.arange(800) / 100.0)).astype(np.int16)
+    voices = Sounds({"low": [np.ones(RATE, np.int16)]})
+    mixer = Mixer(voices, Sounds({"knocks": [knock] * 8}), SAMPLES, rooms=1)
+    waves = [mixer.noise(rng) for _ in range(30)]
+    assert all(np.isfinite(wave).all() and wave.shape == (SAMPLES,) for wave in waves)
+
+
 def test_the_level_is_one_click_proof() -> None:
     wave = np.full(RATE, 0.1)
     wave[100] = 1.0
