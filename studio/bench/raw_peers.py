@@ -1,7 +1,8 @@
 """RAW converters of others, run without a window on a DNG file, and what a command costs.
 
 Both come with Debian (`apt-get install darktable rawtherapee`). darktable's profiled denoise takes
-its profile by camera and ISO; the parameters here are its defaults, in its own binary form.
+its profile by camera and ISO, and a general one where it does not know the camera; its parameters
+here are the defaults, in its own binary form, or the defaults with a noise line that it is told.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Picture = NDArray[np.uint16]
+Line = tuple[float, float]  # darktable's a and b: variance = a (x + b), x from 0 to 1
 
 _BETWEEN = """
 import json, os, subprocess, sys
@@ -57,6 +59,9 @@ class Cost:
     peak_mb: float
 
 
+Develop = Callable[[Path, Path], Cost]
+
+
 def timed(command: Sequence[str], log: Path) -> Cost:
     """Run a command to its end; its output goes to `log`.
 
@@ -78,14 +83,16 @@ def timed(command: Sequence[str], log: Path) -> Cost:
     return Cost(seconds, cpu_seconds, peak / 1024.0)
 
 
-def darktable(mode: int | None) -> Callable[[Path, Path], Cost]:
-    """Develop `source` into the 16-bit TIFF `target`; `mode` is that of profiled denoise."""
+def darktable(mode: int | None, line: Line | None = None) -> Develop:
+    """Develop `source` into the 16-bit TIFF `target`; `mode` is that of profiled denoise, `line`
+    the noise that it is told.
+    """
 
     def develop(source: Path, target: Path) -> Cost:
         with TemporaryDirectory() as name:
             folder = Path(name)
             side = folder / "side.xmp"
-            side.write_text(_sidecar(mode))
+            side.write_text(_sidecar(mode, line))
             command = [
                 "darktable-cli", str(source), str(side), str(target), "--hq", "true",
                 "--icc-type", "SRGB", "--core", "--library", ":memory:",
@@ -97,7 +104,7 @@ def darktable(mode: int | None) -> Callable[[Path, Path], Cost]:
     return develop
 
 
-def rawtherapee(denoised: bool) -> Callable[[Path, Path], Cost]:
+def rawtherapee(denoised: bool) -> Develop:
     """Develop `source` into the 16-bit TIFF `target`.
 
     Not by RawTherapee's default profile: that gives a picture the brightness of its preview.
@@ -117,25 +124,25 @@ def rawtherapee(denoised: bool) -> Callable[[Path, Path], Cost]:
     return develop
 
 
-CONVERTERS: dict[str, tuple[str, dict[str, Callable[[Path, Path], Cost]]]] = {
-    "darktable": (
-        "darktable-cli",
-        {
-            "plain": darktable(None),
-            "wavelets": darktable(_WAVELETS),
-            "non-local means": darktable(_NON_LOCAL),
-        },
-    ),
-    "RawTherapee": (
-        "rawtherapee-cli",
-        {"plain": rawtherapee(False), "noise reduction": rawtherapee(True)},
-    ),
-}
+PROGRAMS = {"darktable": "darktable-cli", "RawTherapee": "rawtherapee-cli"}
+
+
+def modes(converter: str, wavelets: Line, non_local: Line) -> dict[str, Develop]:
+    """What is run of a converter, plainly first; darktable is told these lines too."""
+    if converter == "RawTherapee":
+        return {"plain": rawtherapee(False), "noise reduction": rawtherapee(True)}
+    return {
+        "plain": darktable(None),
+        "wavelets": darktable(_WAVELETS),
+        "wavelets, told the noise": darktable(_WAVELETS, wavelets),
+        "non-local means": darktable(_NON_LOCAL),
+        "non-local means, told the noise": darktable(_NON_LOCAL, non_local),
+    }
 
 
 def there(converter: str) -> bool:
     """Whether it is installed."""
-    return shutil.which(CONVERTERS[converter][0]) is not None
+    return shutil.which(PROGRAMS[converter]) is not None
 
 
 def read_picture(path: Path) -> Picture:
@@ -158,11 +165,12 @@ def psnr(one: Picture, other: Picture) -> float:
     return float(-10.0 * np.log10(mean / 65535.0**2))
 
 
-def _sidecar(mode: int | None) -> str:
+def _sidecar(mode: int | None, line: Line | None) -> str:
     history = ""
     if mode is not None:
         x = [i / 6 for i in range(7)] * 6
-        values = [1.0, 7.0, 1.0, 1.0, 0.0, 0.0, 0.1, 1.0, -1.0, -1.0, -1.0, 0.0, 0.0, 0.0]
+        a, b = line or (-1.0, 0.0)  # -1: by camera and ISO
+        values = [1.0, 7.0, 1.0, 1.0, 0.0, 0.0, 0.1, 1.0, a, a, a, b, b, b]
         params = struct.pack("<14f", *values) + struct.pack("<i", mode)
         params += struct.pack("<42f", *x) + struct.pack("<42f", *[0.5] * 42)
         params += struct.pack("<4i", 1, 1, 1, 1)

@@ -45,6 +45,7 @@ from engines.raw.yond.params import YondParams
 from kernels.anscombe import forward, unbiased_inverse
 from kernels.bayer import pack, unpack
 from studio.bench.job import BenchJob
+from studio.bench.raw_cost import FIRST_PASS, flops_a_pixel
 from studio.bench.raw_scenes import (
     BLACK,
     CONDITIONS,
@@ -229,16 +230,18 @@ def _methods(
     if "pywt" in peers:
         yield "wavelet, true noise", wavelet(planes, at.gain, at.sigma), {}
     for name, network in networks.items():
-        for method, params in (
-            ("blind, 1 pass", YondParams(passes=1)),
-            ("blind, 2 passes", YondParams()),
-            ("true noise", YondParams(K=at.gain, sigma=at.sigma)),
+        flops = flops_a_pixel(network.conv_in.out_channels, network.levels)
+        for method, passes, params in (
+            ("blind, 1 pass", 1.0, YondParams(passes=1)),
+            ("blind, 2 passes", 1.0 + FIRST_PASS, YondParams()),
+            ("true noise", 1.0, YondParams(K=at.gain, sigma=at.sigma)),
         ):
             done = denoise(planes, SCALE, network, params, job)
             measured = {
                 "K_found": round(done.last.K, 3),
                 "sigma_found": round(done.last.sigma, 2),
                 "confidence": round(done.last.confidence, 2),
+                "kflop_a_packed_pixel": round(passes * flops / 1e3, 1),
             }
             yield f"{name}, {method}", keep_clipped(planes, done.planes), measured
 

@@ -6,17 +6,19 @@ import argparse
 
 from engines.base import UserError
 from studio.commands import output
-from studio.docs import tables
+from studio.docs import charts, tables
 
 
 def write_tables(_args: argparse.Namespace) -> int:
-    """Fill the tables of README.md and docs/ from docs/figures/."""
+    """Fill the tables of README.md and docs/ from docs/figures/, and draw the charts."""
     for page in tables.pages():
         before = page.read_text(encoding="utf-8")
         after = tables.filled(before)
         if after != before:
             page.write_text(after, encoding="utf-8")
             output.say(f"Written: {page.relative_to(tables.ROOT)}")
+    for path, draw in charts.CHARTS.items():
+        draw().save(path)
     return 0
 
 

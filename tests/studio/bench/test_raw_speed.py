@@ -12,8 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from engines.raw.yond.arch import GuidedResUnet
 from engines.raw.yond.folded import Folded
+from studio.bench.raw_cost import flops_a_pixel
 from studio.bench.raw_peers import psnr, timed
-from studio.bench.raw_speed import flops_a_pixel
 
 
 @pytest.mark.parametrize(("width", "levels"), [(16, 4), (8, 3)])
