@@ -156,6 +156,8 @@ def _package_noise(folder: Path) -> Iterator[tuple[str, Path]]:
         for path in _files(root):
             if "_desc" in path.stem or "/voices/" in str(path):
                 continue  # somebody speaks
+            if path.parent.suffix == ".parts":
+                continue  # of a catalogue, see below
             music = "music" in str(path) or "/moh/" in str(path) or path.stem.startswith("loop_")
             yield ("music" if music else package), path
         for path in root.rglob("*.cat"):
