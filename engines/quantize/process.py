@@ -40,7 +40,7 @@ _FEW_WINDOWS = 4  # enough to take errors on, where the method needs no inputs
 _AIMING_WINDOWS = 8  # and to find mixtures by
 _GRADIENT_WINDOWS = 1  # "one calibration sample", GWQ
 _ROUNDS = 4  # walks at most towards a perplexity
-_WHOLE_SHARE = 0.25  # of this machine's memory, for a model that is loaded whole
+WHOLE_SHARE = 0.25  # of this machine's memory, for a model that is loaded whole
 _SPOKEN = 48  # tokens that are timed
 
 
@@ -271,7 +271,7 @@ def _compared(
     Raises:
         UserError: what was written is not what was measured.
     """
-    if 4 * folder.bytes > _WHOLE_SHARE * psutil.virtual_memory().total:
+    if 4 * folder.bytes > WHOLE_SHARE * psutil.virtual_memory().total:
         note = "The model is too large to be loaded whole here, so its speed was not measured"
         return replace(summary, notes=(*summary.notes, note))
     job.progress(0, 3, "reading back what was written")

@@ -29,6 +29,7 @@ BENCHES: dict[str, str] = {
     "separation": "studio.bench.separation",
     "quantize": "studio.bench.quantize",
     "quantize-kernels": "studio.bench.quantize_kernels",
+    "quantize-memory": "studio.bench.quantize_memory",
 }
 
 
