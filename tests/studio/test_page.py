@@ -284,7 +284,10 @@ def test_every_event_of_the_page_is_private_and_needs_no_queue(studio: Studio) -
     known: list[dict[str, Any]] = blocks.get_config_file().get("dependencies", [])
     events = [event for event in known if event["backend_fn"]]
     public = {event["api_name"] for event in events if event["api_visibility"] != "private"}
-    assert public == {"engines", "submit", "run", "status", "result", "jobs", "cancel"}
+    assert public == {
+        "engines", "submit", "run", "status", "result", "jobs", "cancel",
+        "presets", "save_preset", "delete_preset",
+    }  # fmt: skip
     events = [event for event in events if event["api_name"] not in public]
     assert len(events) > 10
     assert not any(event["queue"] for event in events)
