@@ -7,6 +7,8 @@ fastest is shown. How fast memory can be read at all is measured in the same run
 share of that which our 4-bit product reaches.
 
 bitsandbytes runs as its module does, in bfloat16, which is what its fused kernel for AVX-512 takes.
+Where SmolLM2-135M is (`models pull smollm2-135m`), a last row has what a token of it takes.
+STUDIO_BENCH_SIZES=2048x2048 and STUDIO_BENCH_BATCHES=1 measure less.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import copy
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -22,6 +25,8 @@ import torch
 from torch import Tensor
 
 from kernels import grouped, int4_matmul
+from studio.bench.whole_model import tokens
+from studio.config import Settings
 
 TITLE = "Low-bit matrix products on the CPU"
 
@@ -39,10 +44,37 @@ Product = Callable[[Tensor], Tensor]
 
 def run() -> list[dict[str, Any]]:
     """One row a size and batch: milliseconds of each system, GB/s, share of what memory gives."""
-    sizes = _SIZES
-    if os.environ.get("STUDIO_BENCH_EVERY", "1") != "1":
-        sizes = _SIZES[:1]
-    return [row for rows, inputs in sizes for row in measure(rows, inputs, _BATCHES)]
+    sizes = [part.split("x") for part in _asked("STUDIO_BENCH_SIZES")]
+    batches = tuple(int(part) for part in _asked("STUDIO_BENCH_BATCHES")) or _BATCHES
+    found = [
+        row
+        for rows, inputs in [(int(rows), int(inputs)) for rows, inputs in sizes] or _SIZES
+        for row in measure(rows, inputs, batches)
+    ]
+    model = Settings.load().models / "language" / "smollm2-135m"
+    return found + ([whole(model)] if model.is_dir() else [])
+
+
+def _asked(name: str) -> list[str]:
+    return [part for part in os.environ.get(name, "").split(",") if part]
+
+
+def whole(model: Path) -> dict[str, Any]:
+    """The row of a whole model: milliseconds a token of each system, as it writes one text."""
+    spoken = tokens(model)
+    row: dict[str, Any] = {"size": "a token of SmolLM2-135M", "batch": 1}
+    row |= {f"{name}_ms": round(1000 / speed, 2) for name, speed in spoken.items()}
+    row |= {
+        "times_float32": round(spoken["ours_4"] / spoken["float32"], 2),
+        "tokens_per_second": round(spoken["ours_4"], 1),
+        "tokens_per_second_float32": round(spoken["float32"], 1),
+    }
+    return row | _machine()
+
+
+def _machine() -> dict[str, Any]:
+    load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
+    return {"threads": torch.get_num_threads(), "load": load}
 
 
 def measure(rows: int, inputs: int, batches: tuple[int, ...]) -> list[dict[str, Any]]:
@@ -57,7 +89,7 @@ def measure(rows: int, inputs: int, batches: tuple[int, ...]) -> list[dict[str, 
         spent = _take_turns(systems, x)
         speed = ours.nbytes / spent["ours_4"] / 1e9
         memory = bandwidth()
-        row: dict[str, Any] = {"out": rows, "in": inputs, "batch": batch}
+        row: dict[str, Any] = {"size": f"{rows} x {inputs}", "batch": batch}
         row |= {f"{name}_ms": round(1000 * seconds, 3) for name, seconds in spent.items()}
         row |= {
             "times_float32": round(spent["float32"] / spent["ours_4"], 2),
@@ -65,10 +97,8 @@ def measure(rows: int, inputs: int, batches: tuple[int, ...]) -> list[dict[str, 
             "memory_gb_per_second": round(memory, 1),
             "share_of_memory": round(speed / memory, 2),
             "way": next(iter(ours.ways)),
-            "threads": torch.get_num_threads(),
-            "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
         }
-        found.append(row)
+        found.append(row | _machine())
     return found
 
 

@@ -31,10 +31,15 @@ from studio.jobs.peak import forget_peak, peak_mb
 from studio.language import BUNDLED
 
 TITLE = "Quantizing a model larger than memory: the most that is held"
-_WIDTHS = {"hidden_size": 2048, "intermediate_size": 5632}
-_HEADS = {"num_attention_heads": 16, "num_key_value_heads": 16}
+_WIDTHS: dict[str, Any] = {"hidden_size": 2048, "intermediate_size": 5632}
+_HEADS: dict[str, Any] = {"num_attention_heads": 16, "num_key_value_heads": 16}
 _VOCABULARY = 32_000
-_SMALL = {"samples": 4, "length": 64, "evaluate": 256, "speed": False}  # memory, not quality
+_SMALL: dict[str, Any] = {
+    "samples": 4,
+    "length": 64,
+    "evaluate": 256,
+    "speed": False,
+}  # memory, not quality
 _TOKENIZER = "lm-small"  # of the model that ships
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from studio.bench import BENCHES, quantize_kernels
+from tests.language_models import write_model
 
 
 def test_it_is_listed() -> None:
@@ -30,9 +33,15 @@ def test_a_row_says_how_long_and_how_fast(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(quantize_kernels, "_SECONDS", 0.0)
     monkeypatch.setattr(quantize_kernels, "bandwidth", lambda: 10.0)
     [row] = quantize_kernels.measure(64, 128, (2,))
-    assert (row["out"], row["in"], row["batch"]) == (64, 128, 2)
+    assert (row["size"], row["batch"]) == ("64 x 128", 2)
     assert all(row[f"{name}_ms"] > 0 for name in ("float32", "bitsandbytes_nf4", "ours_4"))
     assert row["share_of_memory"] == pytest.approx(row["gb_per_second"] / 10, abs=0.02)
+
+
+def test_a_whole_model_speaks_on_every_kernel(tmp_path: Path) -> None:
+    row = quantize_kernels.whole(write_model(tmp_path / "tiny"))
+    assert all(row[f"{name}_ms"] > 0 for name in ("float32", "bitsandbytes_nf4", "ours_4"))
+    assert row["tokens_per_second"] == pytest.approx(1000 / row["ours_4_ms"], rel=0.01)
 
 
 def test_bandwidth_is_measured() -> None:
