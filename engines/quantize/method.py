@@ -17,7 +17,7 @@ class Method(Protocol):
     """One way to choose codes; instances hold their own settings and no state."""
 
     name: ClassVar[str]  # as in the engine's id: "awq"
-    uses: ClassVar[Uses]  # what has to be there besides the weights; gradients imply activations
+    uses: ClassVar[Uses]  # what has to be there besides the weights
 
     def see_gradient(self, weight: Tensor, gradient: Tensor) -> Tensor:
         """What the method keeps of one linear layer's gradient, found as `Block.found` later.
@@ -30,6 +30,9 @@ class Method(Protocol):
 
     def quantize(self, block: Block, grids: Mapping[str, Grid]) -> dict[str, QuantizedLayer]:
         """Choose the codes of one block.
+
+        A method of "activations" should sweep the block before it writes to it: that run is then
+        also the one that takes the calibration text to the next block.
 
         Args:
             block: in full precision; other parameters than the weights of `grids` may be changed
