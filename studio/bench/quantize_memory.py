@@ -3,7 +3,7 @@
 The model is a Llama of random weights in bfloat16, all blocks alike, of STUDIO_BENCH_GB (6) on the
 disk, a file a block; every engine of STUDIO_BENCH_ONLY (rtn,gptq) does it whole, from folder to
 folder, in a process of its own. That may hold no more memory of its own than 1 / STUDIO_BENCH_TIMES
-(4) of the model: more is refused by the system (RLIMIT_DATA, Linux), and the row is left out.
+(3) of the model: more is refused by the system (RLIMIT_DATA, Linux), and the row is left out.
 
 `own_mb` is the most that the process held of its own, `start_mb` what it held with everything
 imported; `peak_mb` counts pages of files as well, which the system takes back when it needs them.
@@ -61,7 +61,7 @@ def run() -> list[dict[str, Any]]:
     if not sys.platform.startswith("linux"):
         raise UserError("Memory can only be limited and told apart like this on Linux")
     size = int(float(os.environ.get("STUDIO_BENCH_GB", "6")) * 1e9)
-    times = float(os.environ.get("STUDIO_BENCH_TIMES", "4"))
+    times = float(os.environ.get("STUDIO_BENCH_TIMES", "3"))
     engines = os.environ.get("STUDIO_BENCH_ONLY", "rtn,gptq").split(",")
     room = Settings.load().cache
     room.mkdir(parents=True, exist_ok=True)
