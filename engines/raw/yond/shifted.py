@@ -45,7 +45,7 @@ class Merger:
         self._total = np.zeros((*self._size, 3), np.float32)
         self._count = np.zeros((2, 2, 3), np.float32)  # pictures by the place's parity and colour
 
-    def add(self, mosaic: NDArray[np.generic], shift: Shift) -> None:
+    def add(self, mosaic: NDArray[np.float32] | NDArray[np.uint16], shift: Shift) -> None:
         """Add (H, W) levels of a picture, DN."""
         top, left = self._top + shift[0], self._left + shift[1]
         height, width = self._size
