@@ -12,7 +12,6 @@
   // Settings that change nothing in what is shown.
   const PASSIVE = new Set(["output", "quality", "metadata", "depth", "denoise", "cleaner", "denoiser"]);
   const settings = new Map(); // tab -> { engine, values }
-  const kept = new Map(); // tab -> what is looked at
   const follow = window.NoiseStudio.follow;
   window.NoiseStudio.follow = (tab, engine, values) => {
     settings.set(tab, { engine, values }); // first: the other tells everybody
@@ -74,18 +73,11 @@
       </div>
     </section>`;
 
-  const call = async (address, body) => {
-    const answer = await fetch(address, body === undefined ? { cache: "no-store" } : {
-      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
-    if (answer.ok || answer.status === 422) return answer.json();
-    throw new Error(answer.status === 404 ? "" : "The studio does not answer");
-  };
+  const { call, Looked } = window.NoiseStudio;
   const pause = (ms) => new Promise((go) => setTimeout(go, ms));
   const strong = (textContent) => Object.assign(document.createElement("b"), { textContent });
 
-  class Live extends HTMLElement {
-    static observedAttributes = ["pictures", "job"];
-
+  class Live extends Looked {
     connectedCallback() {
       if (!this.shadowRoot) this.build();
       window.addEventListener("ns-settings", this.told);
@@ -98,25 +90,14 @@
       this.turn += 1;
       this.watching += 1;
     }
-    attributeChangedCallback(name, old, now) {
-      if (this.shadowRoot && this.isConnected && old !== now) this.changed();
-    }
 
-    get tab() { return this.getAttribute("tab"); }
-    get state() { return kept.get(this.tab) || {}; }
     get chosen() { return settings.get(this.tab); }
-    keep(values) { kept.set(this.tab, { ...this.state, ...values }); }
-    part(name) { return this.shadowRoot.querySelector(name); }
 
     build() {
       this.attachShadow({ mode: "open" }).innerHTML = `<style>${STYLE}</style>${BODY}`;
       this.turn = this.watching = 0;
       this.told = () => this.changed();
-      this.part("select").addEventListener("change", (event) => {
-        this.keep({ name: event.target.value, shown: null });
-        this.changed();
-      });
-      this.part(".fold").addEventListener("click", () => { this.keep({ open: !this.state.open }); this.changed(); });
+      this.listen();
       this.part(".start").addEventListener("click", () => this.start());
       this.part(".stop").addEventListener("click", () => this.stop());
       this.part(".keep").addEventListener("click", () => {
@@ -129,30 +110,8 @@
     // --- preview ----------------------------------------------------------------------------------
 
     changed() {
-      this.pictures = JSON.parse(this.getAttribute("pictures") || "[]");
-      const names = this.pictures.map((one) => one.name);
-      const { known = [] } = this.state;
-      const job = this.getAttribute("job") || "";
-      const added = names.find((name) => !known.includes(name));
-      if (this.state.open === undefined) this.keep({ open: !job, name: names[0] });
-      else if (added !== undefined) this.keep({ open: true, name: added, shown: null });
-      else if (job && job !== this.state.job) this.keep({ open: false }); // a result is there to be seen
-      this.keep({ known: names, job });
-      if (!names.includes(this.state.name)) this.keep({ name: names[0], shown: null });
-      this.picture = this.pictures.find((one) => one.name === this.state.name);
+      const open = this.arrange("Look at it");
       this.hidden = !this.picture || this.chosen?.engine !== METHOD;
-      const select = this.part("select");
-      select.hidden = names.length < 2;
-      select.replaceChildren(...names.map((name) =>
-        Object.assign(document.createElement("option"), { value: name, textContent: name })));
-      select.value = this.state.name;
-      const name = this.part(".name");
-      name.hidden = names.length > 1;
-      name.textContent = name.title = this.picture?.name ?? "";
-      const open = Boolean(this.state.open && this.picture);
-      this.part("section").classList.toggle("closed", !open);
-      this.part(".fold").textContent = open ? "Close" : "Look at it";
-      this.part(".fold").setAttribute("aria-expanded", String(open));
       if (this.hidden || !open) return;
       this.show();
       clearTimeout(this.settling);

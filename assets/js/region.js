@@ -2,7 +2,7 @@
 // settings are still being chosen. <ns-becomes tab width height ...>: the size that a picture will have.
 //
 // Both follow the settings of their tab, which the page tells by NoiseStudio.follow, so that nothing is
-// sent while a control is moved. What is looked at is kept by tab, for when the panel is drawn anew.
+// sent while a control is moved.
 (() => {
   const LOOK_EVERY = [120, 120, 200, 300, 400]; // ms
   const SETTLED = 300; // ms without a change, before a region is enlarged again
@@ -10,7 +10,6 @@
   const PASSIVE = new Set(["strength", "output", "quality", "metadata", "depth", "name", "tile"]);
   const settings = new Map(); // tab -> { engine, values }
   const rates = new Map(); // tab -> { key, rate }: seconds a pixel of the input, with those settings
-  const kept = new Map(); // tab -> what is looked at
   const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
   const change = () => window.dispatchEvent(new CustomEvent("ns-settings"));
 
@@ -150,16 +149,9 @@
       </div>
     </section>`;
 
-  const call = async (address, body) => {
-    const answer = await fetch(address, body === undefined ? { cache: "no-store" } : {
-      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
-    if (answer.ok || answer.status === 422) return answer.json();
-    throw new Error(answer.status === 404 ? "" : "The studio does not answer");
-  };
+  const { call, Looked } = window.NoiseStudio;
 
-  class Region extends HTMLElement {
-    static observedAttributes = ["pictures", "job"];
-
+  class Region extends Looked {
     connectedCallback() {
       if (!this.shadowRoot) this.build();
       window.addEventListener("ns-settings", this.told);
@@ -170,15 +162,6 @@
       clearTimeout(this.settling);
       this.turn += 1;
     }
-    attributeChangedCallback(name, old, now) {
-      if (!this.shadowRoot || !this.isConnected || old === now) return;
-      this.changed();
-    }
-
-    get tab() { return this.getAttribute("tab"); }
-    get state() { return kept.get(this.tab) || {}; }
-    keep(values) { kept.set(this.tab, { ...this.state, ...values }); }
-    part(name) { return this.shadowRoot.querySelector(name); }
 
     build() {
       this.attachShadow({ mode: "open" }).innerHTML = `<style>${STYLE}</style>${BODY}`;
@@ -189,14 +172,7 @@
       this.aim = this.part(".aim");
       this.image.addEventListener("load", () => { this.tell(""); this.draw(); });
       this.image.addEventListener("error", () => this.tell("This picture cannot be shown; it can be run all the same"));
-      this.part("select").addEventListener("change", (event) => {
-        this.keep({ name: event.target.value, shown: null });
-        this.changed();
-      });
-      this.part(".fold").addEventListener("click", () => {
-        this.keep({ open: !this.state.open });
-        this.changed();
-      });
+      this.listen();
       this.part(".stop").addEventListener("click", () => this.stop());
       this.stage.addEventListener("pointermove", (event) => event.pointerType === "mouse" && this.point(event));
       this.stage.addEventListener("pointerdown", (event) => this.press(event));
@@ -206,34 +182,8 @@
     // --- what is looked at ----------------------------------------------------------------------
 
     changed() {
-      this.pictures = JSON.parse(this.getAttribute("pictures") || "[]");
-      const known = this.state.known || [];
-      const names = this.pictures.map((one) => one.name);
-      const added = names.find((name) => !known.includes(name));
-      // The first look at a page that has a result already shows that; a new picture is looked at.
-      const first = this.state.open === undefined;
-      const job = this.getAttribute("job") || "";
-      if (first) this.keep({ open: !this.getAttribute("job"), name: names[0] });
-      else if (added !== undefined) this.keep({ open: true, name: added, shown: null });
-      // A result is what one wants to see once it is there; the element itself may be a new one.
-      else if (job && job !== this.state.job) this.keep({ open: false });
-      this.keep({ known: names, job });
-      if (!names.includes(this.state.name)) this.keep({ name: names[0], shown: null });
-      this.picture = this.pictures.find((one) => one.name === this.state.name);
-      const select = this.part("select");
-      select.hidden = names.length < 2;
-      select.replaceChildren(...names.map((name) =>
-        Object.assign(document.createElement("option"), { value: name, textContent: name })));
-      select.value = this.state.name;
-      const name = this.part(".name");
-      name.hidden = names.length > 1;
-      name.textContent = name.title = this.picture?.name ?? "";
-      const open = Boolean(this.state.open && this.picture);
-      this.part("section").classList.toggle("closed", !open);
+      const open = this.arrange("Look at a part");
       this.part(".hint").hidden = !open;
-      const fold = this.part(".fold");
-      fold.textContent = open ? "Close" : "Look at a part";
-      fold.setAttribute("aria-expanded", String(open));
       if (!open) return;
       if (this.image.getAttribute("src") !== this.picture.picture) {
         this.tell("Loading the picture");
