@@ -127,7 +127,7 @@ def slow_curve(
     return (10.0 ** (np.interp(positions, np.arange(points), levels) / 20.0)).astype(np.float32)
 
 
-def rms(wave: NDArray[np.floating]) -> float:
+def rms(wave: NDArray[np.number]) -> float:
     """Root mean square, never 0."""
     return float(np.sqrt(np.mean(np.square(wave, dtype=np.float64)))) + 1e-9
 

@@ -151,7 +151,7 @@ def handed(recipe: Recipe) -> list[str]:
         try:
             engine, takes = map(registry.engine_class, (step.engine, following.engine))
             given = gives(engine, engine.Params.model_validate(dict(step.params)))
-            kinds = [kind for kind in given if kind in takes.accepts]
+            kinds: list[MediaKind] = [kind for kind in given if kind in takes.accepts]
         except (UserError, ImportError, ValidationError):
             words.append("")
             continue

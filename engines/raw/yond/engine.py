@@ -20,7 +20,7 @@ class YondEngine:
     summary: ClassVar[str] = "Measures the noise of each file and removes it before demosaicing"
     accepts: ClassVar[tuple[MediaKind, ...]] = ("raw",)
     suffixes: ClassVar[tuple[str, ...]] = RAW_SUFFIXES
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     Params: ClassVar[type[Params]] = YondParams
 
     def run(self, inputs: Sequence[Path], params: Any, job: Job) -> Result:
