@@ -21,7 +21,7 @@ class NoiserEngine:
     summary: ClassVar[str] = "Brightens dark RAW files and photos; RAW files are denoised first"
     accepts: ClassVar[tuple[MediaKind, ...]] = ("raw", "image")
     suffixes: ClassVar[tuple[str, ...]] = (*RAW_SUFFIXES, *PICTURE_SUFFIXES)
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     Params: ClassVar[type[Params]] = NoiserParams
 
     def run(self, inputs: Sequence[Path], params: Any, job: Job) -> Result:
