@@ -143,17 +143,16 @@ def _loaded(folder: Path, job: Job) -> Any:
     Raises:
         UserError: it does not fit, even alone.
     """
-    from engines.quantize.folder import open_folder
     from engines.quantize.runtime import load_model, room
 
     key = (str(folder), (folder / "config.json").stat().st_mtime_ns, job.device)
     if key not in _kept:
-        opened = open_folder(folder)
-        while len(_kept) >= _KEPT or (_kept and not room.fits(opened, job.device)):
+        needed = room.taken(folder)
+        while len(_kept) >= _KEPT or (_kept and not room.fits(needed, job.device)):
             _kept.popitem(last=False)
             gc.collect()
-        if not room.fits(opened, job.device):
-            raise room.refusal(opened, job.device)
+        if not room.fits(needed, job.device):
+            raise room.refusal(folder.name, needed, job.device)
         _kept[key] = load_model(folder, job.device, check=job.check_cancelled)
     _kept.move_to_end(key)
     return _kept[key]

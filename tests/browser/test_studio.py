@@ -271,7 +271,8 @@ def test_weights_are_added_by_dropping_them_and_can_be_chosen(come: Come, tmp_pa
     expect(page.get_by_role("option", name="(my own) (yours)")).to_be_visible()
     page.keyboard.press("Escape")
     visitor.tab("models")
-    page.get_by_role("button", name="Remove").click()
+    own = page.locator(".ns-entry", has_text="my-own")
+    own.get_by_role("button", name="Remove").click()
     page.get_by_role("dialog").get_by_role("button", name="Remove").click()
     expect(told).to_have_text("my-own was removed")
 

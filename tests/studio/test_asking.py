@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import httpx
@@ -71,6 +71,7 @@ def fake(tiny_engine: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
     fake.go_on.set()
     module = ModuleType("engines.quantize.runtime")
     module.load_model, module.generate = fake.load_model, fake.generate  # type: ignore[attr-defined]
+    module.room = SimpleNamespace(taken=lambda _: 0, fits=lambda *_: True)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "engines.quantize.runtime", module)
     yield fake
     fake.go_on.set()
@@ -108,6 +109,7 @@ def _ended(asking: Asking, asked: str, owner: str = LOCAL) -> Answer:
 
 def _until(asking: Asking, asked: str, holds: Callable[[Answer], bool]) -> Answer:
     while not holds(found := asking.answer(LOCAL, asked)):
+        assert found.state not in ("done", "failed", "cancelled"), found
         time.sleep(0.01)
     return found
 

@@ -11,7 +11,6 @@ import pytest
 
 from engines.quantize import ask
 from engines.quantize.ask import ANSWER, AskEngine, AskParams
-from engines.quantize.folder import open_folder
 from engines.quantize.runtime import load_model, room
 from tests.engines.quantize.test_process import FolderJob
 from tests.language_models import write_model
@@ -33,7 +32,7 @@ def answers(inputs: list[Path], folder: Path) -> dict[str, Any]:
 def test_models_that_fit_are_asked_and_others_say_so(
     models: int, both: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = 1.2 * room.taken(open_folder(both[0]))
+    one = 1.2 * room.taken(both[0])
     monkeypatch.setattr(room, "free", lambda _: (models - len(ask._kept)) * one)
     found = answers(both, tmp_path / "job")
     states = {side: answer["state"] for side, answer in found.items()}
@@ -46,4 +45,4 @@ def test_models_that_fit_are_asked_and_others_say_so(
 def test_what_a_model_takes(both: list[Path]) -> None:
     loaded = load_model(both[0]).model
     held = sum(4 * parameter.numel() for parameter in loaded.parameters())
-    assert held <= room.taken(open_folder(both[0])) <= 1.2 * held
+    assert held <= room.taken(both[0]) <= 1.2 * held
