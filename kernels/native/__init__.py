@@ -30,7 +30,7 @@ from kernels.native import search
 from kernels.native.vectors import NativeVectors
 from kernels.native.weight import BITS, NativeWeight
 
-_FILES = ("lowbit.c", "codebook.c", "nearest.c", "pool.c", "pool.h", "rows.h")
+_FILES = ("lowbit.c", "codebook.c", "nearest.c", "pool.c", "lanes.h", "pool.h", "rows.h")
 SOURCES = tuple(Path(__file__).with_name(name) for name in _FILES)
 
 FLAGS: tuple[tuple[str, ...], ...] = (

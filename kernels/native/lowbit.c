@@ -10,24 +10,16 @@
  * Vectors are those of GCC and Clang, so that one text serves AVX-512, AVX2, NEON and plain C;
  * the one instruction that is named is AVX-512's permutation, which looks up sixteen codes at once.
  */
+#include "lanes.h"
 #include "pool.h"
 #include "rows.h"
 
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__AVX512F__)
-#include <immintrin.h>
-#define LANES 16
-#elif defined(__AVX__)
-#define LANES 8
-#else
-#define LANES 4
-#endif
 #define CHUNK 32    /* columns that fill whole words whatever the bits */
 #define AHEAD 1024  /* words that are fetched ahead, from memory that is larger than the caches */
 
-typedef float vf __attribute__((vector_size(4 * LANES), aligned(4)));
 typedef uint32_t vu __attribute__((vector_size(4 * LANES), aligned(4)));
 typedef uint16_t vh __attribute__((vector_size(2 * LANES), aligned(2)));
 typedef int8_t vb __attribute__((vector_size(LANES), aligned(1)));

@@ -1,21 +1,13 @@
 /* The nearest of a book's vectors, for many short vectors: found[n] is the column j of the largest
  * half[n][j] + sum over i of x[n][i] book[i][j], the first where several are. */
+#include "lanes.h"
 #include "pool.h"
 #include "rows.h"
 
 #include <stdint.h>
 
-#if defined(__AVX512F__)
-#include <immintrin.h>
-#define LANES 16
-#elif defined(__AVX__)
-#define LANES 8
-#else
-#define LANES 4
-#endif
 #define TOGETHER 4 /* vectors that share what is loaded of the book */
 
-typedef float vf __attribute__((vector_size(4 * LANES), aligned(4)));
 typedef int32_t vi __attribute__((vector_size(4 * LANES), aligned(4)));
 
 typedef struct {
