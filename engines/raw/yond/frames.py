@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import Job, UserError
+from engines.media.dng_source import read_dng_source
 from engines.media.raw_facts import RawImage
 from engines.media.raw_file import read_raw
 
@@ -66,12 +67,17 @@ class Together:
 
 
 def shots_of(paths: Sequence[Path]) -> list[Shot]:
-    """All pictures of some files.
+    """All pictures of some files; one that cannot be read says so when it is."""
+    return [Shot(path, n) for path in paths for n in range(_count(path))]
 
-    Raises:
-        UserError: a file cannot be read.
-    """
-    return [Shot(path, n) for path in paths for n in range(read_raw(path).facts.frames)]
+
+def _count(path: Path) -> int:
+    """Pictures in a file, none of which is unpacked for it."""
+    try:
+        dng = read_dng_source(path)
+    except OSError:
+        dng = None
+    return dng.frames if dng is not None else 1
 
 
 def together(raw: RawImage, shots: Sequence[Shot], job: Job) -> Together:
