@@ -53,18 +53,11 @@ def add_parsers(commands: Any, device: Add, json: Add) -> None:
     save.add_argument("--param", action="append", default=[], metavar="NAME=VALUE")
     show = verbs.add_parser("show", help="the preset's JSON file, to be kept or sent")
     show.add_argument("name", metavar="NAME")
-    add = verbs.add_parser("add", help="keep the preset of a JSON file")
-    add.add_argument("file", type=Path, metavar="FILE")
-    add.add_argument("--name", default="", metavar="NAME", help="what to call it")
-    add.add_argument("--replace", action="store_true", help="in the place of one of that name")
+    add = _adds(verbs, "keep the preset of a JSON file")
     start = verbs.add_parser("start", help="let its tab of the page begin with one")
     start.add_argument("name", metavar="NAME")
     start.add_argument("--off", action="store_true", help="no longer")
-    rename = verbs.add_parser("rename", help="call one something else")
-    rename.add_argument("name", metavar="NAME")
-    rename.add_argument("to", metavar="NEW")
-    remove = verbs.add_parser("remove", help="delete one; what it made stays")
-    remove.add_argument("name", metavar="NAME")
+    rename, remove = _renames_and_removes(verbs)
     for verb in (show, start, rename, remove):
         verb.add_argument("--engine", metavar="ENGINE", help="where several have that name")
     for verb in (listed, save, add, start, rename, remove, presets):
@@ -77,15 +70,8 @@ def add_parsers(commands: Any, device: Add, json: Add) -> None:
     listed = verbs.add_parser("list", help="recipes that there are (also without a verb)")
     show = verbs.add_parser("show", help="the recipe's file, to be read, kept or changed")
     show.add_argument("name", metavar="NAME")
-    add = verbs.add_parser("add", help="keep the recipe of a TOML or JSON file")
-    add.add_argument("file", type=Path, metavar="FILE")
-    add.add_argument("--name", default="", metavar="NAME", help="what to call it")
-    add.add_argument("--replace", action="store_true", help="in the place of one of that name")
-    rename = verbs.add_parser("rename", help="call one something else")
-    rename.add_argument("name", metavar="NAME")
-    rename.add_argument("to", metavar="NEW")
-    remove = verbs.add_parser("remove", help="delete one; what it made stays")
-    remove.add_argument("name", metavar="NAME")
+    add = _adds(verbs, "keep the recipe of a TOML or JSON file")
+    rename, remove = _renames_and_removes(verbs)
     for verb in (listed, show, add, rename, remove, recipes):
         json(verb)
 
@@ -112,3 +98,22 @@ def add_parsers(commands: Any, device: Add, json: Add) -> None:
         "--again", action="store_true", help="forget what was done before, and do it again"
     )
     device(watch)
+
+
+def _adds(verbs: Any, help: str) -> argparse.ArgumentParser:
+    add: argparse.ArgumentParser = verbs.add_parser("add", help=help)
+    add.add_argument("file", type=Path, metavar="FILE")
+    add.add_argument("--name", default="", metavar="NAME", help="what to call it")
+    add.add_argument("--replace", action="store_true", help="in the place of one of that name")
+    return add
+
+
+def _renames_and_removes(verbs: Any) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
+    rename: argparse.ArgumentParser = verbs.add_parser("rename", help="call one something else")
+    rename.add_argument("name", metavar="NAME")
+    rename.add_argument("to", metavar="NEW")
+    remove: argparse.ArgumentParser = verbs.add_parser(
+        "remove", help="delete one; what it made stays"
+    )
+    remove.add_argument("name", metavar="NAME")
+    return rename, remove
