@@ -259,7 +259,7 @@ class Page:
 
     def _arrived(self, memory: Any, view: View, request: gr.Request) -> list[Any]:
         """The page is there; a tab that was chosen before it was has not been heard of yet."""
-        shown = memory.pop("tab", None)
+        shown = memory.get("tab") if isinstance(memory, dict) else None
         if shown not in self._tab_ids or shown == view.tab:
             return [gr.skip()] * len(self._watched)
         return self._select(shown, request, memory, view)

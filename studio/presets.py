@@ -23,10 +23,8 @@ from studio.jobs.views import NotFound
 from studio.recipes.recipe import named
 from studio.transaction import transaction
 
-_MOST = 1000  # of an owner
-
-
 FORMAT, VERSION = "noise-studio-preset", 1
+_MOST = 1000  # of an owner
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from studio.api.inline import is_inline, keep_inline
 from studio.api.types import EngineFacts, File, JobResult, JobStatus, PresetFacts, Submitted
 from studio.described import describe
 from studio.jobs.requests import check_params, items_of, refuse_local
-from studio.jobs.service import LOCAL, Studio
+from studio.jobs.service import Studio
 from studio.jobs.views import ArtifactView, JobView
 from studio.presets import Preset
 from studio.uploads import is_own
@@ -166,7 +166,7 @@ class Calls:
         """
         _known(engine)
         values, _, _ = check_params(engine, _object(params))
-        if self._studio.settings.shared and owner != LOCAL:
+        if self._studio.limits.applies(owner):
             refuse_local(engine, values)
         return _preset(self._studio.presets.save(owner, engine, _text(name), values))
 

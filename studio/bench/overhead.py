@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 
 from engines import registry
 from engines.base import Job, MediaKind, Output, Params, Result
-from studio.config import Settings
-from studio.jobs.service import LOCAL, Studio
+from studio.config import LOCAL, Settings
+from studio.jobs.service import Studio
 
 TITLE = "Overhead of a job that does nothing"
 JOBS = 50

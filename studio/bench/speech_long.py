@@ -25,8 +25,8 @@ from studio.bench.speech import packages
 from studio.bench.voices import sets
 from studio.bench.voices.measures import RATE, Wave, mean, si_sdr
 from studio.bench.voices.ours import engine
-from studio.config import Settings
-from studio.jobs.service import LOCAL, Studio
+from studio.config import LOCAL, Settings
+from studio.jobs.service import Studio
 
 TITLE = "Long recordings: joins and memory"
 MODES = ("fast", "natural", "best")

@@ -27,8 +27,8 @@ from engines.superres.fast import FastNet
 from engines.superres.precision import mixed
 from studio.bench.raw_scenes import PHOTOS
 from studio.bench.upscalers import SCALE, Picture, peer
-from studio.config import Settings
-from studio.jobs.service import LOCAL, Studio
+from studio.config import LOCAL, Settings
+from studio.jobs.service import Studio
 
 TITLE = "Super-resolution four times: speed and memory by size"
 SIDES = (256, 1000, 2500)  # of the input

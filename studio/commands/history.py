@@ -10,8 +10,8 @@ from filelock import FileLock, Timeout
 
 from engines.base import UserError
 from studio.commands import output, sessions, settings
-from studio.config import VERSION
-from studio.jobs.service import LOCAL, Studio
+from studio.config import LOCAL, VERSION
+from studio.jobs.service import Studio
 from studio.jobs.views import JobView
 from studio.library.service import Library
 from studio.library.wanted import Wanted

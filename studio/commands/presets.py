@@ -7,9 +7,9 @@ import argparse
 from engines import registry
 from engines.base import UserError
 from studio.commands import output, parameters, settings
-from studio.config import VERSION
+from studio.config import LOCAL, VERSION
 from studio.jobs.requests import check_params
-from studio.jobs.service import LOCAL, Studio
+from studio.jobs.service import Studio
 from studio.presets import Preset, Presets, from_json
 
 

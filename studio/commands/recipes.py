@@ -6,8 +6,8 @@ import argparse
 from dataclasses import replace
 
 from studio.commands import output, settings
-from studio.config import VERSION
-from studio.jobs.service import LOCAL, Studio
+from studio.config import LOCAL, VERSION
+from studio.jobs.service import Studio
 from studio.recipes.book import RecipeBook, read_recipe
 from studio.recipes.recipe import Recipe
 

@@ -24,9 +24,9 @@ from studio import language
 from studio.commands import output, settings
 from studio.commands.batch import done_before, natural, write_summary
 from studio.commands.work import outcome, work_of
-from studio.config import VERSION
+from studio.config import LOCAL, VERSION
 from studio.folders import is_model, models_in
-from studio.jobs.service import LOCAL, Studio
+from studio.jobs.service import Studio
 from studio.jobs.views import JobView
 from studio.unpack import no_model
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from engines.base import UserError
 from studio.commands import output, settings
-from studio.config import VERSION
-from studio.jobs.service import LOCAL, Studio
+from studio.config import LOCAL, VERSION
+from studio.jobs.service import Studio
 from studio.jobs.views import SessionView
 from studio.library.pack import pack
 from studio.library.unpack import duplicate_session, import_session

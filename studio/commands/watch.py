@@ -16,7 +16,8 @@ from types import FrameType
 from engines.base import UserError, takes_together
 from studio.commands import output, settings
 from studio.commands.work import RECIPE, Work, outcome, work_of
-from studio.jobs.service import LOCAL, Studio
+from studio.config import LOCAL
+from studio.jobs.service import Studio
 from studio.watching.folder import Folder
 from studio.watching.ledger import Ledger
 from studio.watching.watch import Told, Watch

@@ -12,8 +12,9 @@ from typing import Any
 from engines import registry
 from engines.base import Engine, UserError
 from studio.commands import parameters, settings
+from studio.config import LOCAL
 from studio.jobs.requests import check_params
-from studio.jobs.service import LOCAL, Studio
+from studio.jobs.service import Studio
 from studio.jobs.views import JobView
 from studio.recipes.book import read_recipe
 from studio.recipes.recipe import Recipe

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from db.database import DatabaseError, close_database, open_database
 from engines import registry
 from engines.base import UserError
-from studio.config import LOCAL, Settings
+from studio.config import Settings
 from studio.jobs.choose import choose_executor
 from studio.jobs.given import Examples
 from studio.jobs.intake import taken
@@ -195,7 +195,7 @@ class Studio:
             UserError: a parameter is wrong, there is nothing to do, or too much waits already.
         """
         checked, version, kind = check_params(engine_id, params)
-        if self.settings.shared and owner != LOCAL:
+        if self.limits.applies(owner):
             refuse_local(engine_id, checked)
         if not items:
             raise UserError("There is nothing to do; choose at least one file")

@@ -17,7 +17,7 @@ from engines.base import UserError
 from studio.jobs.intake import taken
 from studio.jobs.new_job import NewJob
 from studio.jobs.requests import batch_key, check_params, items_of, refuse_local
-from studio.jobs.service import LOCAL, Source, Studio
+from studio.jobs.service import Source, Studio
 from studio.jobs.views import JobView
 from studio.recipes.book import RecipeBook
 from studio.recipes.recipe import Recipe, checked
@@ -75,7 +75,7 @@ class Recipes:
         if not inputs:
             raise UserError("There is nothing to do; choose at least one file")
         made = [check_params(step.engine, step.params) for step in recipe.steps]
-        if self._studio.settings.shared and owner != LOCAL:
+        if self._studio.limits.applies(owner):
             for step, (params, _, _) in zip(recipe.steps, made, strict=True):
                 refuse_local(step.engine, params)
         more: list[Sequence[Path]] = [()] * (len(items) * (len(made) - 1))

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 from engines.base import UserError
-from studio.jobs.service import LOCAL, Studio
+from studio.config import LOCAL
+from studio.jobs.service import Studio
 from studio.jobs.views import JobView, NotFound
 from studio.watching.folder import Folder
 from studio.watching.ledger import Entry, Ledger, State

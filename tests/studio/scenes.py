@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from studio.config import LOCAL
 from studio.inbox import Inbox
-from studio.jobs.service import LOCAL, Studio
+from studio.jobs.service import Studio
 from studio.jobs.views import JobView
 from studio.scene import Scene, View
 

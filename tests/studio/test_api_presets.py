@@ -13,7 +13,8 @@ from engines.base import UserError
 from studio.api.calls import PRESET, Calls
 from studio.api.errors import code_of
 from studio.api.tools import DELETE, LIST, SAVE, Tools, _tools
-from studio.jobs.service import LOCAL, Studio
+from studio.config import LOCAL
+from studio.jobs.service import Studio
 from studio.visitors import Visitors
 from tests.studio.scenes import ENGINE, texts
 

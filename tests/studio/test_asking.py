@@ -17,9 +17,9 @@ import pytest
 from engines.base import UserError
 from engines.quantize.ask import AskEngine
 from studio.asking import Answer, Asking
-from studio.config import Settings
+from studio.config import LOCAL, Settings
 from studio.http import StudioRoutes
-from studio.jobs.service import LOCAL, Studio
+from studio.jobs.service import Studio
 from studio.jobs.views import JobView, NotFound
 from studio.visitors import Visitors
 from tests.language_models import zipped

@@ -29,8 +29,8 @@ from studio import language
 from studio.cli import main
 from studio.commands import parameters
 from studio.commands.run import expand
-from studio.config import VERSION, Settings
-from studio.jobs.service import LOCAL, Studio
+from studio.config import LOCAL, VERSION, Settings
+from studio.jobs.service import Studio
 from tests.engines_for_tests import CRASH, INVERT, InvertParams
 from tests.studio.jobs import engines
 

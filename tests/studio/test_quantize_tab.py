@@ -29,7 +29,8 @@ from engines.base import (
 from studio import language
 from studio.actions import Actions
 from studio.checks import Checks
-from studio.jobs.service import LOCAL, Studio
+from studio.config import LOCAL
+from studio.jobs.service import Studio
 from studio.jobs.views import JobView
 from studio.library.cards import side_by_side
 from studio.markup import render

@@ -15,7 +15,8 @@ from engines.raw.noiser.engine import NoiserEngine
 from engines.raw.noiser.training import TrainEngine
 from engines.raw.yond.engine import YondEngine
 from studio.actions import Actions
-from studio.jobs.service import LOCAL, Studio
+from studio.config import LOCAL
+from studio.jobs.service import Studio
 from studio.jobs.views import NotFound
 from studio.preview import Previews, Region
 from studio.tabs.raw import RawTab, raw_facts

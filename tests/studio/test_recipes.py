@@ -12,8 +12,8 @@ import pytest
 
 from engines.base import UserError
 from studio.cli import main
-from studio.config import Settings
-from studio.jobs.service import LOCAL, Studio
+from studio.config import LOCAL, Settings
+from studio.jobs.service import Studio
 from studio.jobs.views import NotFound
 from studio.recipes.book import RecipeBook, shipped
 from studio.recipes.recipe import Recipe, Step, checked, from_text, handed

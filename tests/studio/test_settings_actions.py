@@ -13,7 +13,8 @@ import pytest
 
 from engines.base import UserError
 from studio.actions import Actions
-from studio.jobs.service import LOCAL, Studio
+from studio.config import LOCAL
+from studio.jobs.service import Studio
 from studio.jobs.views import NotFound
 from studio.panels.presets import PresetsPanel
 from studio.panels.recipes import RecipesPanel, RunsPanel

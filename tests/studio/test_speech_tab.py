@@ -16,8 +16,9 @@ import pytest
 
 from engines import registry
 from engines.base import Result, UserError
+from studio.config import LOCAL
 from studio.inbox import Inbox
-from studio.jobs.service import LOCAL, Studio
+from studio.jobs.service import Studio
 from studio.panels.files import FilesPanel
 from studio.panels.result import ResultPanel
 from studio.reader import Look

@@ -21,8 +21,9 @@ from engines import registry
 from engines.base import Job, Measurement, Output, Result, UserError
 from engines.superres.params import SuperresParams
 from engines.superres.preview import PreviewEngine, PreviewParams, place
+from studio.config import LOCAL
 from studio.http import StudioRoutes
-from studio.jobs.service import LOCAL, Studio
+from studio.jobs.service import Studio
 from studio.jobs.views import NotFound
 from studio.overview import overview
 from studio.panels.preview import PreviewPanel

@@ -14,9 +14,9 @@ from engines.base import UserError
 from engines.raw.yond.arch import GuidedResUnet
 from studio import checkpoints
 from studio.catalogue import FILE, catalogue, found
-from studio.config import Settings
+from studio.config import LOCAL, Settings
 from studio.effects import Effect
-from studio.jobs.service import LOCAL, Studio
+from studio.jobs.service import Studio
 from studio.jobs.views import NotFound
 from studio.model_actions import ModelActions
 from studio.model_files import ModelFiles

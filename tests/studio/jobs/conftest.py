@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from engines.weights import sha256_of
+from studio.config import LOCAL
 from studio.folders import content
-from studio.jobs.service import LOCAL, Studio
+from studio.jobs.service import Studio
 from studio.jobs.views import ArtifactView, JobView
 from studio.workspace import MARK
 from tests.studio.jobs import engines

@@ -121,8 +121,8 @@ def _no_links() -> None:
 
 def main(plan: Plan) -> None:
     """See the module's text."""
-    from studio.config import Settings
-    from studio.jobs.service import LOCAL, Studio
+    from studio.config import LOCAL, Settings
+    from studio.jobs.service import Studio
     from tests import engines_for_tests
     from tests.studio.jobs import engines
 

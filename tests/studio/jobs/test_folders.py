@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from engines.base import UserError
-from studio.config import Settings
+from studio.config import LOCAL, Settings
 from studio.folders import content
-from studio.jobs.service import LOCAL, Studio
+from studio.jobs.service import Studio
 from studio.jobs.views import JobView
 from tests.studio.jobs.conftest import Write, assert_tidy, files_below, session_of
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from studio.config import Settings
+from studio.config import LOCAL, Settings
 from studio.inbox import Inbox
 from studio.jobs.new_job import NewJob
-from studio.jobs.service import LOCAL, Studio
+from studio.jobs.service import Studio
 from studio.workspace import MARK
 from tests.studio.jobs.conftest import Write, assert_sound, assert_tidy, files_below
 from tests.studio.jobs.studio_process import Nursery, Plan, start

@@ -15,8 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
-from studio.config import Settings
-from studio.jobs.service import LOCAL, Studio
+from studio.config import LOCAL, Settings
+from studio.jobs.service import Studio
 from studio.jobs.views import JobView
 from tests.studio.jobs.conftest import Write, assert_sound, assert_tidy, files_below, session_of
 from tests.studio.jobs.studio_process import Plan, start

@@ -15,8 +15,8 @@ import pytest
 from engines import registry
 from engines.base import UserError
 from engines.weights import sha256_of
-from studio.config import Settings
-from studio.jobs.service import LOCAL, Studio
+from studio.config import LOCAL, Settings
+from studio.jobs.service import Studio
 from studio.jobs.views import JobView, NotFound
 from tests.studio.jobs.conftest import Write, assert_tidy, files_below, session_of
 

@@ -16,11 +16,11 @@ from sqlalchemy import select
 
 from db.database import close_database, open_database
 from db.schema import JobRow
-from studio.config import Settings
+from studio.config import LOCAL, Settings
 from studio.jobs import keeper
 from studio.jobs.keeper import Watch
 from studio.jobs.recovery import take_over
-from studio.jobs.service import LOCAL, Studio
+from studio.jobs.service import Studio
 from studio.jobs.store import Store
 from studio.jobs.store_runner import Leftover
 from studio.jobs.task import Outcome, Progress

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from engines.base import UserError
-from studio.config import Settings
-from studio.jobs.service import LOCAL, Studio
+from studio.config import LOCAL, Settings
+from studio.jobs.service import Studio
 from studio.jobs.views import JobView
 from studio.library import unpack
 from studio.library.pack import pack

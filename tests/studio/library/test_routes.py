@@ -15,7 +15,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
-from studio.jobs.service import LOCAL, Studio
+from studio.config import LOCAL
+from studio.jobs.service import Studio
 from studio.library import FACES
 from studio.library.routes import LibraryRoutes
 from tests import engines_for_tests

@@ -12,8 +12,8 @@ from sqlalchemy import update
 from db.database import writing
 from db.schema import JobRow, now
 from engines.base import UserError
-from studio.config import Settings
-from studio.jobs.service import LOCAL, Studio
+from studio.config import LOCAL, Settings
+from studio.jobs.service import Studio
 from studio.library.service import Library, kept
 from tests.studio.scenes import finished, scene_of, submitted, texts
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from studio.config import Settings
-from studio.jobs.service import LOCAL, Studio
+from studio.config import LOCAL, Settings
+from studio.jobs.service import Studio
 from studio.watching.folder import Folder
 from studio.watching.ledger import Ledger
 from studio.watching.watch import Told, Watch
