@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from engines import options
 from engines.base import Params, option
 from engines.media.sound_format import Depth, Form
 
@@ -105,30 +106,9 @@ class ClipSepParams(Params):
         description="Files that are written; same is the input's, or FLAC where that is lossy",
         advanced=True,
     )
-    depth: Depth = option(
-        "same",
-        title="Bit depth",
-        description="Of a sample in what is not lossy; same is the input's",
-        advanced=True,
-    )
-    start: float = option(
-        0.0,
-        title="Start",
-        description="Process from here on",
-        unit="s",
-        ge=0.0,
-        lt=1_000_000.0,
-        advanced=True,
-    )
-    length: float | None = option(
-        None,
-        title="Length",
-        description="Process only so much from the start; empty is to the end",
-        unit="s",
-        gt=0.0,
-        le=1_000_000.0,
-        advanced=True,
-    )
+    depth: Depth = options.sound_depth()
+    start: float = options.start()
+    length: float | None = options.length()
     encoder: str = option(
         "",
         title="Query encoder",
@@ -137,11 +117,8 @@ class ClipSepParams(Params):
         local=True,
         advanced=True,
     )
-    weights: str = option(
+    weights: str = options.weights(
         "clipsep-small",
-        title="Weights",
-        description="The bundled small network, or a checkpoint that you added under Models",
-        models="separation.clipsep",
-        max_length=120,
-        advanced=True,
+        "The bundled small network, or a checkpoint that you added under Models",
+        "separation.clipsep",
     )

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
+from engines import options
 from engines.base import Params, option
 from engines.media.sound_format import Depth, Form
 
@@ -64,12 +65,7 @@ class SpeechParams(Params):
         description="File that is written; same is the input's, where that can be written",
         advanced=True,
     )
-    depth: Depth = option(
-        "same",
-        title="Bit depth",
-        description="Of a sample in what is not lossy; same is the input's",
-        advanced=True,
-    )
+    depth: Depth = options.sound_depth()
     highs: Highs = option(
         "follow",
         title="Above the network's band",
@@ -82,24 +78,8 @@ class SpeechParams(Params):
         description="Linked keeps the stereo picture, each is for one voice a channel",
         advanced=True,
     )
-    start: float = option(
-        0.0,
-        title="Start",
-        description="Process from here on",
-        unit="s",
-        ge=0.0,
-        lt=1_000_000.0,
-        advanced=True,
-    )
-    length: float | None = option(
-        None,
-        title="Length",
-        description="Process only so much from the start; empty is to the end",
-        unit="s",
-        gt=0.0,
-        le=1_000_000.0,
-        advanced=True,
-    )
+    start: float = options.start()
+    length: float | None = options.length()
     steps: int | None = option(
         None,
         title="Steps",
@@ -134,22 +114,12 @@ class SpeechParams(Params):
         description="Nothing becomes louder than input or estimate allow, so no sound is made up",
         advanced=True,
     )
-    seed: int = option(
-        0,
-        title="Seed",
-        description="The same number gives the same result",
-        ge=0,
-        le=2**31 - 1,
-        advanced=True,
-    )
+    seed: int = options.seed()
 
-    weights: str = option(
+    weights: str = options.weights(
         "",
-        title="Weights",
-        description="Networks of this engine, bundled or added under Models",
-        models="speech",
-        max_length=120,
-        advanced=True,
+        "Networks of this engine, bundled or added under Models",
+        "speech",
     )
 
     @model_validator(mode="after")
@@ -162,24 +132,18 @@ class SpeechParams(Params):
 class StormParams(SpeechParams):
     """`speech.storm`."""
 
-    weights: str = option(
+    weights: str = options.weights(
         "storm-small",
-        title="Weights",
-        description="The bundled small networks, or a checkpoint that you added under Models",
-        models="speech.storm",
-        max_length=120,
-        advanced=True,
+        "The bundled small networks, or a checkpoint that you added under Models",
+        "speech.storm",
     )
 
 
 class SgmseParams(SpeechParams):
     """`speech.sgmse`."""
 
-    weights: str = option(
+    weights: str = options.weights(
         "sgmse-small",
-        title="Weights",
-        description="The bundled small network, or a checkpoint that you added under Models",
-        models="speech.sgmse",
-        max_length=120,
-        advanced=True,
+        "The bundled small network, or a checkpoint that you added under Models",
+        "speech.sgmse",
     )

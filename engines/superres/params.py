@@ -7,6 +7,7 @@ from typing import Literal, Self
 
 from pydantic import field_validator
 
+from engines import options
 from engines.base import Params, option
 
 Form = Literal["same", "png", "tiff", "jpeg", "webp"]
@@ -47,41 +48,16 @@ class SuperresParams(Params):
         title="Format",
         description="File that is written; same is the input's, PNG where that cannot be written",
     )
-    depth: Depth = option(
-        "same",
-        title="Bit depth",
-        description="Of a sample; 16 goes into PNG and TIFF alone",
-        unit="bits",
-        advanced=True,
-    )
-    quality: int = option(
-        95,
-        title="Quality",
-        description="Of JPEG and WebP; 100 in WebP is lossless",
-        ge=1,
-        le=100,
-        advanced=True,
-    )
-    metadata: bool = option(
-        True,
-        title="Keep metadata",
-        description="EXIF, XMP and IPTC of the input; the colour profile always stays",
-        advanced=True,
-    )
+    depth: Depth = options.picture_depth()
+    quality: int = options.picture_quality()
+    metadata: bool = options.metadata()
     colour: Colour = option(
         "auto",
         title="Hold colours",
         description="To the input's, in coarse structures or in the mean; auto is for diffusion",
         advanced=True,
     )
-    seed: int = option(
-        0,
-        title="Seed",
-        description="The same number gives the same result",
-        ge=0,
-        le=2**31 - 1,
-        advanced=True,
-    )
+    seed: int = options.seed()
     tile: int = option(
         0,
         title="Tile",

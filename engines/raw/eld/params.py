@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engines import options
 from engines.base import Params, option
 from engines.raw.yond.params import Form
 
@@ -24,14 +25,7 @@ class EldParams(Params):
         min_length=1,
         max_length=4,
     )
-    exposure: float | None = option(
-        None,
-        title="Preview exposure",
-        description="Brightness of comparison, TIFF, JPEG; empty is automatic, DNG keeps its own",
-        unit="EV",
-        ge=-5.0,
-        le=8.0,
-    )
+    exposure: float | None = options.exposure()
     weights: str = option(
         "",
         title="Weights",
@@ -40,12 +34,4 @@ class EldParams(Params):
         models="raw.eld/unet",
         max_length=120,
     )
-    tile: int = option(
-        512,
-        title="Tile",
-        description="Side of a tile; smaller takes less memory and more time",
-        unit="packed pixels",
-        ge=128,
-        le=4096,
-        advanced=True,
-    )
+    tile: int = options.raw_tile()

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
+from engines import options
 from engines.base import Params, option
 from engines.raw.yond.params import NETWORKS
 
@@ -90,34 +91,13 @@ class NoiserParams(LookParams):
         title="Format",
         description="Same is the input's, TIFF with 16 bits for a RAW file",
     )
-    depth: Literal["same", "8", "16"] = option(
-        "same",
-        title="Bit depth",
-        description="Of a sample; 16 goes into PNG and TIFF alone",
-        unit="bits",
-        advanced=True,
-    )
-    quality: int = option(
-        95,
-        title="Quality",
-        description="Of JPEG and WebP; 100 in WebP is lossless",
-        ge=1,
-        le=100,
-        advanced=True,
-    )
-    metadata: bool = option(
-        True,
-        title="Keep metadata",
-        description="EXIF, XMP and IPTC of the input; the colour profile always stays",
-        advanced=True,
-    )
-    weights: str = option(
+    depth: Literal["same", "8", "16"] = options.picture_depth()
+    quality: int = options.picture_quality()
+    metadata: bool = options.metadata()
+    weights: str = options.weights(
         "noiser",
-        title="Weights",
-        description="The bundled network, or one that you trained here",
-        models="raw.noiser/net",
-        max_length=120,
-        advanced=True,
+        "The bundled network, or one that you trained here",
+        "raw.noiser/net",
     )
     denoiser: str = option(
         "",

@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
+from engines import options
 from engines.base import Params, option
 from engines.raw.noise.profile import AUTO, PROFILES_OR_NONE
 
@@ -36,14 +37,7 @@ class CleanParams(Params):
         min_length=1,
         max_length=4,
     )
-    exposure: float | None = option(
-        None,
-        title="Preview exposure",
-        description="Brightness of comparison, TIFF, JPEG; empty is automatic, DNG keeps its own",
-        unit="EV",
-        ge=-5.0,
-        le=8.0,
-    )
+    exposure: float | None = options.exposure()
     passes: Literal[1, 2] = option(
         2,
         title="Passes",
@@ -97,23 +91,12 @@ class CleanParams(Params):
         le=100_000.0,
         advanced=True,
     )
-    weights: str = option(
+    weights: str = options.weights(
         "",
-        title="Weights",
-        description="Empty goes by quality; or one that you added under Models",
-        models="raw.yond/snrnet",
-        max_length=120,
-        advanced=True,
+        "Empty goes by quality; or one that you added under Models",
+        "raw.yond/snrnet",
     )
-    tile: int = option(
-        512,
-        title="Tile",
-        description="Side of a tile; smaller takes less memory and more time",
-        unit="packed pixels",
-        ge=128,
-        le=4096,
-        advanced=True,
-    )
+    tile: int = options.raw_tile()
 
     @property
     def network(self) -> str:
