@@ -21,7 +21,7 @@ import pytest
 
 from tests import engines_for_tests
 
-pytest_plugins = ["tests.postgres"]
+pytest_plugins = ["tests.postgres", "tests.types_aside"]
 
 # Libraries read these when they are imported, which is before any fixture runs.
 _PEOPLE = Path(tempfile.mkdtemp(prefix="noise-studio-tests-"))

@@ -16,6 +16,7 @@ import pytest
 
 import launch
 from studio.config import VERSION
+from tests.types_aside import Checker
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("db", "engines", "kernels", "studio")
@@ -56,8 +57,9 @@ def test_format() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_types() -> None:
-    check("-m", "basedpyright", "--pythonpath", sys.executable)
+def test_types(type_checker: Checker) -> None:
+    code, said = type_checker.result()
+    assert code == 0, said
 
 
 def test_import_contracts() -> None:
