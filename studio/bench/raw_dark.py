@@ -4,8 +4,9 @@ The sheet of `bench raw-quality` is made 100 and 300 times too dark, gets the no
 cameras at high ISO (Tukey's lambda law, rows, rounding; in two conditions three times the rows), is
 cleaned and amplified again. PSNR and SSIM are those of the amplified linear mosaic, cut to black
 and white.
-`raw.yond` is blind, and once has the camera's profile. ELD's network is told the amplification;
-STUDIO_BENCH_ELD names a file of its weights, as `train eld-small` leaves it.
+`raw.yond` is blind, and once has the camera's profile, by which rows are taken off first where they
+are strong; `raw.eld` has the profile too, and the amplification. STUDIO_BENCH_ELD names a file of
+its weights, as `train eld-small` leaves it, to measure in place of those that ship.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engines import weights
-from engines.raw.eld.arch import SeeInDark
-from engines.raw.eld.process import denoise as amplify
+from engines.raw.eld.guided import WideUnet
+from engines.raw.eld.params import EldParams
+from engines.raw.eld.process import denoise_told
 from engines.raw.noise.cameras import named
 from engines.raw.noise.model import expose, levels
-from engines.raw.noise.sensor import SensorNoise
+from engines.raw.noise.sensor import NO_BIAS, SensorNoise
 from engines.raw.yond.arch import GuidedResUnet
 from engines.raw.yond.denoise import denoise
+from engines.raw.yond.known import Known, take_rows
 from engines.raw.yond.params import YondParams
 from kernels.bayer import pack, unpack
 from studio.bench.job import BenchJob
@@ -58,18 +61,17 @@ def run() -> list[dict[str, Any]]:
     job = BenchJob()
     blind = job.load("yond-snrnet").network
     assert isinstance(blind, GuidedResUnet)
-    eld: SeeInDark | None = None
+    eld = job.load(EldParams().network).network
     if file := os.environ.get("STUDIO_BENCH_ELD"):
         path = Path(file)
-        found = weights.load(weights.read_model(path, path.stem, "yours"), job.device).network
-        assert isinstance(found, SeeInDark)
-        eld = found
+        eld = weights.load(weights.read_model(path, path.stem, "yours"), job.device).network
+    assert isinstance(eld, WideUnet)
     clean = clean_sheet()
     rows: list[dict[str, Any]] = []
     for number, (camera, iso, ratio, bands) in enumerate(CONDITIONS):
         profile = named(camera).profile
         noise = SensorNoise.of(profile.at(iso))
-        noise = replace(noise, sigma_row=bands * noise.sigma_row, bias=(0.0, 0.0, 0.0, 0.0))
+        noise = replace(noise, sigma_row=bands * noise.sigma_row, bias=NO_BIAS)
         random = np.random.default_rng((7, number))
         signal = expose(clean * np.float32(profile.span / ratio), noise, "RGGB", random)
         black = np.full((1, 1), profile.bl, np.float32)
@@ -78,16 +80,16 @@ def run() -> list[dict[str, Any]]:
         said = f"{camera} ISO {iso:.0f}, {ratio:.0f}x" + (
             f", rows x{bands:.0f}" if bands > 1 else ""
         )
-        sigma = np.sqrt(noise.deviation**2 + noise.sigma_row**2 + 1.0 / 12.0)
-        told = YondParams(K=noise.K, sigma=float(sigma))
+        span, known = profile.span, planes.clone()
+        says = Known(noise.K, noise.deviation, noise.sigma_row, NO_BIAS, (), camera)
+        rows_off = take_rows(known, span, 1.0, says)
+        told = YondParams(K=noise.K, sigma=says.total(rows_off))
         methods = {
             "noisy": planes * ratio,
-            "raw.yond, blind": denoise(planes, profile.span, blind, YondParams(), job).planes
-            * ratio,
-            "raw.yond, profile": denoise(planes, profile.span, blind, told, job).planes * ratio,
+            "raw.yond, blind": denoise(planes, span, blind, YondParams(), job).planes * ratio,
+            "raw.yond, profile": denoise(known, span, blind, told, job).planes * ratio,
+            "raw.eld": denoise_told(known, ratio, span, 1.0, eld, told, job).planes,
         }
-        if eld is not None:
-            methods["raw.eld"] = amplify(planes, ratio, eld, 512, lambda: None, pedestal=True)
         for method, found in methods.items():
             psnr, ssim = score(clean, _mosaic(found, clean))
             rows.append(

@@ -52,6 +52,11 @@ class Known:
     hot: tuple[tuple[int, int], ...]
     source: str
 
+    def total(self, rows: float = 0.0) -> float:
+        """Read noise to reckon with, DN; `rows` is the deviation of the row noise taken off."""
+        left = 0.0 if rows > 0.0 else self.sigma_row
+        return math.sqrt(self.sigma**2 + left**2 + _ROUNDING)
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -102,14 +107,12 @@ def prepare(
         for plane, bias in zip(planes, known.bias, strict=True):
             plane -= bias / scale
         notes.append(f"The noise was taken from {known.source}")
-    rows = _take_rows(planes, scale, clip, known, covered, measured)
+    rows = take_rows(planes, scale, clip, known, covered, measured)
     if rows > 0.0:
         where = "covered columns" if covered is not None and _shows(covered) else "profile"
         notes.append(f"Row noise of {rows:.2g} DN was taken off first, as the {where} shows it")
     if known is not None and params.K is None:
-        left = 0.0 if rows > 0.0 else known.sigma_row  # the denoiser is to reckon with it
-        total = math.sqrt(known.sigma**2 + left**2 + _ROUNDING)
-        params = params.model_copy(update={"K": known.gain, "sigma": total})
+        params = params.model_copy(update={"K": known.gain, "sigma": known.total(rows)})
     return Prepared(params, rows, hot, tuple(notes))
 
 
@@ -139,8 +142,7 @@ def told(
         return params, tuple(notes)
     notes.append(f"The noise was taken from {known.source}")
     if params.K is None:
-        total = math.sqrt(known.sigma**2 + known.sigma_row**2 + _ROUNDING)
-        params = params.model_copy(update={"K": known.gain, "sigma": total})
+        params = params.model_copy(update={"K": known.gain, "sigma": known.total()})
     return params, tuple(notes)
 
 
@@ -174,8 +176,7 @@ def agreement(measured: NoiseEstimate, known: Known) -> float:
     flat = measured.flat
     if float(flat.sum()) < 1.0:
         return 1.0
-    total = known.sigma**2 + known.sigma_row**2 + _ROUNDING
-    line = known.gain * np.maximum(measured.means, 0.0) + total
+    line = known.gain * np.maximum(measured.means, 0.0) + known.total() ** 2
     return float((flat * measured.variance(measured.means) / line).sum() / flat.sum())
 
 
@@ -223,15 +224,15 @@ def _shows(covered: Covered) -> bool:
     return covered.sigma_row > WORTH * covered.deviation
 
 
-def _take_rows(
+def take_rows(
     planes: Tensor,
     scale: float,
     clip: float,
     known: Known | None,
-    covered: Covered | None,
-    measured: NoiseEstimate | None,
+    covered: Covered | None = None,
+    measured: NoiseEstimate | None = None,
 ) -> float:
-    """Deviation of what was taken off, DN."""
+    """Take rows' offsets off, in place, where they are strong; deviation of what was taken, DN."""
     sigma_row = known.sigma_row if known is not None else 0.0
     beside = None
     # The means of covered columns are of the mosaic's rows; an odd first row is not reflected in.

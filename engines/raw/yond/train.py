@@ -45,7 +45,7 @@ _ZOOMS = ((1.0, 0.30), (1.5, 0.25), (2.0, 0.30), (3.0, 0.15))  # further reducti
 _DRAWN = 0.08  # share of patches that are drawn
 _SHARPENED = 0.3  # share of photographs' patches that are sharpened
 _HEAVY = 0.12  # share of patches whose read noise has heavy tails
-_RATIOS = np.geomspace(0.25, 12.0, 64)  # read noise in electrons
+READ_NOISES = np.geomspace(0.25, 12.0, 64)  # read noise in electrons
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class SnrNetRecipe(Recipe):
         self._held = held or found[:: max(len(found) // 4, 1)][:4]
         self._photos = [photo for photo in found if photo not in self._held] or found
         self._places = [sharp_places(photo, 2 * self.patch) for photo in self._photos]
-        self._tables = [bias_table(1.0, float(ratio)) for ratio in _RATIOS]
+        self._tables = [bias_table(1.0, float(ratio)) for ratio in READ_NOISES]
 
     def batches(self, seed: int) -> Iterator[Batch]:
         """Endless {"noisy", "clean": (B, 4, p, p), "t": (B,)}."""
@@ -219,9 +219,11 @@ class SnrNetRecipe(Recipe):
         return self._to_raw(photo.pixels[y : y + side, x : x + side], random)
 
     @staticmethod
-    def _to_raw(crop: NDArray[np.uint16], random: np.random.Generator) -> Tensor:
+    def _to_raw(
+        crop: NDArray[np.uint16], random: np.random.Generator, *, pushed: bool = True
+    ) -> Tensor:
         rgb = unprocess(crop.astype(np.float32) / 65535.0, random)
-        if random.random() < 0.4:  # pushed shadows: up to five stops under-exposed
+        if pushed and random.random() < 0.4:  # pushed shadows: up to five stops under-exposed
             rgb = rgb * np.float32(2.0 ** -random.uniform(0.0, 5.0))
         rgb = np.rot90(rgb, int(random.integers(4)))
         if random.random() < 0.5:
@@ -233,7 +235,7 @@ class SnrNetRecipe(Recipe):
         self, clean: Tensor, random: np.random.Generator, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, float]:
         share = float(np.exp(random.uniform(np.log(1e-5), np.log(0.06))))
-        ratio = float(_RATIOS[int(random.integers(len(_RATIOS)))])
+        ratio = float(READ_NOISES[int(random.integers(len(READ_NOISES)))])
         if random.random() < 0.25:
             return self._noise(clean, share, ratio, generator, white=True)
         heavy = None
@@ -268,8 +270,8 @@ class SnrNetRecipe(Recipe):
             torch.randn(clean.shape, generator=generator) if read is None else read.float()
         )
         drawn.clamp_(max=1.0 / share)  # a sensor clips at white
-        nearest = int(np.argmin(np.abs(np.log(_RATIOS / ratio))))
-        near = bool(np.isclose(_RATIOS[nearest], ratio, rtol=0.05))
+        nearest = int(np.argmin(np.abs(np.log(READ_NOISES / ratio))))
+        near = bool(np.isclose(READ_NOISES[nearest], ratio, rtol=0.05))
         table = self._tables[nearest] if near else bias_table(1.0, ratio)
         return (stabilise(drawn, 1.0, ratio, table) - scale.low) / scale.span, target, t
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,22 @@ from engines.base import Cancelled, Result, UserError
 from engines.media.raw_file import read_raw
 from engines.raw.eld.arch import SeeInDark
 from engines.raw.eld.engine import EldEngine
+from engines.raw.eld.guided import WideUnet
 from engines.raw.eld.params import EldParams
 from engines.raw.eld.process import darkness, denoise
 from engines.raw.eld.train import EldRecipe, copying
+from engines.raw.eld.train_wide import WideRecipe, to_light
+from engines.raw.noise.profile import CameraProfile, IsoNoise
+from engines.raw.noise.sensor import NO_BIAS
+from engines.raw.yond.arch import GuidedResUnet
+from engines.raw.yond.grow import grow
+from engines.raw.yond.pipeline import Noise, denoise_tiles, plan
+from engines.raw.yond.train import READ_NOISES
 from engines.weights import LoadedModel
+from kernels.anscombe import bias_table
 from studio.bench.job import BenchJob
 from tests.engines.media.make_raw import write_dng
-from tests.engines.raw.make_frames import truth, write_frame
+from tests.engines.raw.make_frames import BLACK, WHITE, truth, write_frame
 
 LAYOUT = Path(__file__).parents[3] / "data" / "golden" / "eld-unet.layout.tsv"
 
@@ -32,9 +43,24 @@ def _copying(nf: int = 8) -> SeeInDark:
     return network.eval()
 
 
+def _wide() -> WideUnet:
+    """The network of ours with random weights that change little."""
+    network = WideUnet(4, 3)
+    network.initialise(torch.Generator().manual_seed(2))
+    torch.nn.init.normal_(network.get_parameter("conv6.weight"), std=1e-3)
+    return network.eval()
+
+
 class _Job(BenchJob):
-    def __init__(self, folder: Path, network: torch.nn.Module, stop_after: int = 10**9) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        network: torch.nn.Module,
+        stop_after: int = 10**9,
+        profiles: tuple[CameraProfile, ...] = (),
+    ) -> None:
         super().__init__(folder)
+        self._profiles = profiles
         folder.mkdir()
         file = folder.parent / "any.pth"
         torch.save(network.state_dict(), file)
@@ -42,6 +68,9 @@ class _Job(BenchJob):
             weights.convert(file, folder.parent / "any.safetensors"), self.device
         )
         self._left = stop_after
+
+    def cameras(self) -> Sequence[tuple[str, Mapping[str, Any]]]:
+        return [("mine", one.model_dump(mode="json")) for one in self._profiles]
 
     def load(self, model_id: str) -> LoadedModel:
         return self._model
@@ -135,10 +164,56 @@ def test_odd_sides_and_wrong_files(tmp_path: Path) -> None:
         _run(text, job)
 
 
-def test_without_weights_it_says_what_is_needed(tmp_path: Path) -> None:
-    file = write_dng(tmp_path / "a.dng", np.full((64, 64), 600, np.uint16))
-    with pytest.raises(UserError, match=r"train eld-small --data PROFILE\.json"):
-        _run(file, _Job(tmp_path / "job", _copying(8)), weights="")
+def test_the_network_of_ours_begins_as_snr_net_and_is_recognised(tmp_path: Path) -> None:
+    narrow = GuidedResUnet(4, 3, noise_units=True)
+    narrow.initialise(torch.Generator().manual_seed(3))
+    torch.nn.init.normal_(narrow.get_parameter("conv6.weight"), std=0.1)
+    wide = WideUnet(4, 3)
+    grow(wide, narrow.state_dict())
+    x, t = torch.rand(2, 4, 32, 48), torch.tensor([0.02, 0.1])
+    with torch.no_grad():
+        torch.testing.assert_close(wide(x, t), narrow(x, t), atol=1e-5, rtol=0)
+    file = tmp_path / "wide.pth"
+    torch.save(wide.state_dict(), file)
+    found = weights.convert(file, tmp_path / "wide.safetensors")
+    assert (found.network, found.state) == ("raw.eld/unet", "yours")
+    assert isinstance(weights.load(found, "cpu").network, WideUnet)
+
+
+def test_tiles_of_the_network_of_ours_equal_the_whole() -> None:
+    network = _wide()
+    planes = torch.rand(4, 140, 90) * 0.1
+    made: list[torch.Tensor] = []
+    for side in (32, 512):
+        out = torch.zeros_like(planes)
+        tiles = plan(140, 90, side)
+        for (top, left, bottom, right), part in denoise_tiles(
+            planes, tiles, network, Noise(4.0, 10.0), 1000.0, 1.0, lambda: None, half=False
+        ):
+            out[:, top:bottom, left:right] = part
+        made.append(out)
+    torch.testing.assert_close(made[0], made[1], atol=1e-5, rtol=1e-4)
+
+
+def test_camera_and_rows_are_known_and_the_light_comes_back(tmp_path: Path) -> None:
+    noise = truth(3200)
+    banded = replace(noise, sigma_row=0.5 * noise.deviation)
+    steps = np.tile(np.linspace(20.0, 120.0, 512), (384, 1))
+    file = write_frame(tmp_path / "dark.dng", banded, 3200, 1, clean=steps)
+    entry = IsoNoise(iso=3200, K=noise.K, sigma=noise.sigma, sigma_tl=noise.sigma_tl,
+                     lam=noise.lam, sigma_row=banded.sigma_row, bias=noise.bias)  # fmt: skip
+    mine = CameraProfile(model="Acme One", bits=14, bl=BLACK, wl=WHITE, iso=(entry,))
+    job = _Job(tmp_path / "job", _wide(), profiles=(mine,))
+    result = _run(file, job, ratio=100)
+    assert any("camera profile mine" in note for note in result.notes)
+    assert any("Row noise" in note for note in result.notes)
+    before, after = read_raw(file), read_raw(result.outputs[0].path)
+    gain = after.facts.white / before.facts.white
+    light = (after.mosaic[:, 200:300] / gain - before.facts.black[0]).mean()
+    assert light == pytest.approx(100 * steps[0, 200:300].mean(), rel=0.03)
+    # The network here changes nothing, so all that is gone from the rows' means was row noise.
+    rows = [picture.mosaic[::2, 200:300].mean(axis=1).std() for picture in (before, after)]
+    assert rows[1] / (100 * gain) < 0.75 * rows[0]
 
 
 def test_cancel_stops_between_tiles(tmp_path: Path) -> None:
@@ -159,3 +234,22 @@ def test_the_recipe_draws_banded_pairs_that_agree_in_the_mean() -> None:
     loss = recipe.loss(network, {"noisy": noisy[None], "clean": target[None]})
     loss.backward()
     assert float(loss.detach()) > 0.0
+
+
+def test_what_the_network_of_ours_learns_from_is_the_light_in_the_mean(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("engines.raw.eld.train_wide.bundled_weights", lambda name: None)
+    recipe = WideRecipe(nf=4)
+    recipe._tables = [bias_table(1.0, float(ratio)) for ratio in READ_NOISES]
+    random = np.random.default_rng(3)
+    sensor, span = recipe._sensor(random)
+    assert sensor.bias == NO_BIAS
+    one = recipe.example(torch.full((4, 96, 96), 0.4), 60.0, sensor, span, random)
+    batch = {name: part[None] for name, part in one.items()}
+    light = to_light(batch["noisy"], batch["back"])
+    # z² / 4 lies above the light by a quarter of the variance of z, which is one.
+    assert float(light.mean() - 0.25 * batch["back"][0, 2]) == pytest.approx(0.4, rel=0.05)
+    loss = recipe.loss(recipe.network(), batch)
+    loss.backward()
+    assert bool(torch.isfinite(loss.detach()))
