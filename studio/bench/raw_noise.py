@@ -1,8 +1,9 @@
 """`bench raw-noise`: how well gain and read noise are read from one image.
 
-The scenes are the sheet of ten sharp photographs of `bench raw-quality` and its two halves, as they
-are and three stops under-exposed, with known noise at six ISO settings. Compared are YOND's
-published coarse estimate (a threshold on the spread of the blurred image, local variances in
+The pictures are sheets of the scenes of `bench raw-quality`, as they are and three stops
+under-exposed, with known noise at six ISO settings: the ten most textured scenes together and in
+halves (`scenes` is "textured"), and all twenty-four together and row by row ("all"). Compared are
+YOND's published coarse estimate (a threshold on the spread of the blurred image, local variances in
 windows of 29, plain least squares), our coarse one, and our refined one. Errors are relative to the
 truth; a noise line is judged where it matters, by its standard deviation at the scene's quartiles.
 
@@ -35,9 +36,11 @@ from studio.bench.job import BenchJob
 from studio.bench.raw_scenes import (
     CONDITIONS,
     CROP,
+    MARGIN,
     PHOTOS,
     SCALE,
     add_noise,
+    all_scenes,
     clean_sheet,
 )
 
@@ -88,14 +91,28 @@ def _real(network: GuidedResUnet, job: BenchJob) -> Iterator[dict[str, Any]]:
             }
 
 
-def _known(network: GuidedResUnet, job: BenchJob) -> list[dict[str, Any]]:
-    sheet = clean_sheet()
-    parts = (sheet, sheet[:CROP], sheet[CROP:])
-    scenes = [part * np.float32(2.0**-stops) for part in parts for stops in (0, 3)]
-    rows: list[dict[str, Any]] = []
+def _sheets() -> Iterator[tuple[str, list[Array]]]:
+    """What the scenes are called, and pictures of them."""
+    ten = clean_sheet()
+    yield "textured", [ten, ten[:CROP], ten[CROP:]]
+    every = all_scenes().mosaic
+    row = CROP + 2 * MARGIN
+    yield "all", [every, *(every[top : top + row] for top in range(0, len(every), row))]
+
+
+def _known(network: GuidedResUnet, job: BenchJob) -> Iterator[dict[str, Any]]:
+    for scenes, parts in _sheets():
+        pictures = [part * np.float32(2.0**-stops) for part in parts for stops in (0, 3)]
+        for row in _judged(pictures, network, job):
+            yield {"scenes": scenes} | row
+
+
+def _judged(
+    pictures: list[Array], network: GuidedResUnet, job: BenchJob
+) -> Iterator[dict[str, Any]]:
     for name, gain, sigma in CONDITIONS:
         found: dict[str, list[tuple[float, float, float]]] = {}
-        for number, clean in enumerate(scenes):
+        for number, clean in enumerate(pictures):
             planes = pack(torch.from_numpy(add_noise(clean, gain, sigma, number)), "RGGB")
             coarse = estimate_self(planes, SCALE)
             refined = denoise(planes, SCALE, network, YondParams(), job).last
@@ -111,17 +128,14 @@ def _known(network: GuidedResUnet, job: BenchJob) -> list[dict[str, Any]]:
                 found.setdefault(method, []).append(errors)
         for method, errors in found.items():
             k, s, level = np.abs(np.array(errors)).T
-            rows.append(
-                {
-                    "condition": name,
-                    "method": method,
-                    "K_median_%": round(100 * float(np.median(k)), 1),
-                    "sigma_median_%": round(100 * float(np.median(s)), 1),
-                    "noise_median_%": round(100 * float(np.median(level)), 1),
-                    "noise_worst_%": round(100 * float(level.max()), 1),
-                }
-            )
-    return rows
+            yield {
+                "condition": name,
+                "method": method,
+                "K_median_%": round(100 * float(np.median(k)), 1),
+                "sigma_median_%": round(100 * float(np.median(s)), 1),
+                "noise_median_%": round(100 * float(np.median(level)), 1),
+                "noise_worst_%": round(100 * float(level.max()), 1),
+            }
 
 
 def published(planes: Tensor) -> tuple[float, float]:
