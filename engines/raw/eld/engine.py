@@ -18,12 +18,12 @@ class EldEngine:
     title: ClassVar[str] = "ELD (extreme dark)"
     tab: ClassVar[str] = "RAW"
     summary: ClassVar[str] = (
-        "For pictures of almost no light, by a network of your own camera; its weights do not come "
-        "with the studio, and YOND needs none"
+        "For pictures of almost no light, thirty times too dark and more: it goes by the noise of "
+        "your camera and by how dark the picture is"
     )
     accepts: ClassVar[tuple[MediaKind, ...]] = ("raw",)
     suffixes: ClassVar[tuple[str, ...]] = RAW_SUFFIXES
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     Params: ClassVar[type[Params]] = EldParams
 
     def run(self, inputs: Sequence[Path], params: Any, job: Job) -> Result:
