@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 from engines.base import Job
@@ -10,8 +12,23 @@ from engines.progress import duration
 _SURE = 2.0  # seconds of work after which a rate is known
 
 
+@dataclass(frozen=True)
+class Pass:
+    """Once over the picture.
+
+    Attributes:
+        tiles: how many there are.
+        work: of each, in any unit.
+        text: what is done, where that is not the whole.
+    """
+
+    tiles: int
+    work: float
+    text: str = ""
+
+
 class Meter:
-    """Counts tiles, and steps within them, over all stages of a picture.
+    """Counts tiles, and steps within them, over all passes of a picture.
 
     It is the `engines.superres.upscaler.Steps` that upscalers get.
     """
@@ -20,21 +37,21 @@ class Meter:
         """Reports run from `begin` to `end` of 100."""
         self._job, self._begin, self._end = job, begin, end
         self._started = perf_counter()
-        self._stages: list[tuple[int, float]] = [(1, 1.0)]  # tiles, and work of each
-        self._stage = 0
+        self._passes = [Pass(1, 1.0)]
+        self._pass = 0
         self._tile = 0
         self._inside = 0.0
         self._text = ""
 
-    def stages(self, tiles: list[tuple[int, float]]) -> None:
-        """How many tiles each stage has, and how much work (in any unit) a tile of it is."""
-        self._stages = tiles or [(1, 1.0)]
+    def passes(self, passes: Sequence[Pass]) -> None:
+        """What will be done."""
+        self._passes = list(passes) or [Pass(1, 1.0)]
         self._started = perf_counter()
 
     def replan(self, tiles: int) -> None:
-        """So many tiles are left in this stage."""
-        done, (_, work) = self._tile, self._stages[self._stage]
-        self._stages[self._stage] = (done + tiles, work)
+        """So many tiles are left in this pass."""
+        now = self._passes[self._pass]
+        self._passes[self._pass] = replace(now, tiles=self._tile + tiles)
 
     def check(self) -> None:
         """Raise `Cancelled` if the person asked for a stop."""
@@ -52,22 +69,23 @@ class Meter:
         self._inside, self._text = 0.0, ""
         self._report()
 
-    def next_stage(self) -> None:
-        """A stage is finished."""
-        self._stage = min(self._stage + 1, len(self._stages) - 1)
+    def next_pass(self) -> None:
+        """A pass is finished."""
+        self._pass = min(self._pass + 1, len(self._passes) - 1)
         self._tile = 0
 
     def _report(self) -> None:
-        total = sum(count * work for count, work in self._stages)
-        before = sum(count * work for count, work in self._stages[: self._stage])
-        work = self._stages[self._stage][1]
-        share = min((before + (self._tile + self._inside) * work) / total, 1.0)
+        total = sum(one.tiles * one.work for one in self._passes)
+        before = sum(one.tiles * one.work for one in self._passes[: self._pass])
+        now = self._passes[self._pass]
+        share = min((before + (self._tile + self._inside) * now.work) / total, 1.0)
         taken = perf_counter() - self._started
         left = ""
         if 0.0 < share < 1.0 and taken > _SURE:
             left = f", {duration(taken * (1.0 - share) / share)} left"
-        tiles = sum(count for count, _ in self._stages)
-        number = sum(count for count, _ in self._stages[: self._stage]) + self._tile
         done = self._begin + (self._end - self._begin) * share
-        shown = min(number + 1, tiles)
-        self._job.progress(done, 100, f"enlarging, tile {shown} of {tiles}{self._text}{left}")
+        which = f"{now.text}, " if now.text else ""
+        shown = min(self._tile + 1, now.tiles)
+        self._job.progress(
+            done, 100, f"enlarging, {which}tile {shown} of {now.tiles}{self._text}{left}"
+        )

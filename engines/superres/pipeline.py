@@ -20,12 +20,13 @@ from engines.media.picture_write import WriteFormat, check_size
 from engines.superres.colour import Matched, Statistics
 from engines.superres.finish import Consistency, Finish, Look
 from engines.superres.masks import enlarged_alpha, filled, unmeasured
-from engines.superres.meter import Meter
+from engines.superres.meter import Meter, Pass
 from engines.superres.naming import file_kind
 from engines.superres.params import SuperresParams
 from engines.superres.resample import fitted
 from engines.superres.rows import Both, Canvas, Levels, Resizing, Sink, Source, pump
-from engines.superres.tiles import Tiler, count_tiles
+from engines.superres.stepwise import Walk, passes, room, walks
+from engines.superres.tiles import Tiler
 from engines.superres.upscaler import Method, Upscaler
 
 _MOST = 16.0  # times the input's sides
@@ -202,31 +203,39 @@ class Pipeline:
             resizing = Resizing(source.size, self._work.target, kind, sink)
             pump(source, resizing, self._job.check_cancelled)
             return
-        self._meter.stages(self._tiles(source, stages))
+        self._meter.passes(self._passes(source, stages))
         origin = self._origin
         for number, stage in enumerate(stages):
             size = (source.size[0] * stage.scale, source.size[1] * stage.scale)
             last = number == len(stages) - 1
             canvas = None if last else Canvas(self._file(f"stage{number}"), source.channels, size)
-            tiler = Tiler(
-                source, stage, self._meter, device=self._job.device,
-                name=self._work.picture.facts.name, wanted=self._params.tile, origin=origin,
-            )  # fmt: skip
-            tiler.run(canvas or Resizing(size, self._work.target, kind, sink))
-            self._meter.next_stage()
+            into = canvas or Resizing(size, self._work.target, kind, sink)
+            self._stage(source, stage, into, origin)
             if isinstance(source, Canvas):
                 source.remove()
             if canvas is not None:
                 source = canvas
             origin = (origin[0] * stage.scale, origin[1] * stage.scale)
 
-    def _tiles(self, source: Source, stages: Sequence[Upscaler]) -> list[tuple[int, float]]:
-        """For the meter: tiles of each stage, and the pixels of one."""
-        found: list[tuple[int, float]] = []
-        size = source.size
-        for stage in stages:
-            count = count_tiles(size, source.channels, stage, self._params.tile)
-            found.append((count, size[0] * size[1] / count))
+    def _stage(self, source: Source, stage: Upscaler, sink: Sink, origin: tuple[int, int]) -> None:
+        wanted, name = self._params.tile, self._work.picture.facts.name
+        device = self._job.device
+        if walks(stage, source.size, wanted):
+            Walk(
+                source, stage, wanted, self._file, self._meter, device, name, origin
+            ).run(sink)  # fmt: skip
+            return
+        Tiler(
+            source, stage, self._meter, device=device, name=name, wanted=wanted, origin=origin
+        ).run(sink)  # fmt: skip
+        self._meter.next_pass()
+
+    def _passes(self, source: Source, stages: Sequence[Upscaler]) -> list[Pass]:
+        found: list[Pass] = []
+        size, count = source.size, len(stages)
+        for number, stage in enumerate(stages, start=1):
+            text = f"network {number} of {count}" if count > 1 else ""
+            found += passes(stage, size, source.channels, self._params.tile, text)
             size = (size[0] * stage.scale, size[1] * stage.scale)
         return found
 
@@ -239,9 +248,12 @@ class Pipeline:
         if self._colour() == "mean":
             bytes_needed += 4 * height * width * channels
         rows, columns = self._work.picture.pixels.shape[:2]
-        for stage in self._method.stages[:-1]:
+        for number, stage in enumerate(self._method.stages, start=1):
+            if walks(stage, (rows, columns), self._params.tile):
+                bytes_needed += room(stage, (rows, columns), channels)
             rows, columns = rows * stage.scale, columns * stage.scale
-            bytes_needed += 4 * rows * columns * channels
+            if number < len(self._method.stages):
+                bytes_needed += 4 * rows * columns * channels
         free = shutil.disk_usage(self._job.workspace).free
         if bytes_needed * _SPARE > free:
             raise UserError(

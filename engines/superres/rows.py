@@ -5,7 +5,7 @@ Inside the tab, samples are float32 with 1 at full scale and pictures are (chann
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -75,9 +75,15 @@ class Levels:
 class Canvas:
     """A picture in a file: a `Sink` first, then a `Source`."""
 
-    def __init__(self, path: Path, channels: int, size: tuple[int, int]) -> None:
-        """`path` is written anew."""
-        self._path, self._channels, self._size = path, channels, size
+    def __init__(
+        self,
+        path: Path,
+        channels: int,
+        size: tuple[int, int],
+        kind: type[np.float16 | np.float32] = np.float32,
+    ) -> None:
+        """`path` is written anew; `kind` is how samples lie in it."""
+        self._path, self._channels, self._size, self._kind = path, channels, size, kind
         path.write_bytes(b"")
 
     @property
@@ -92,7 +98,7 @@ class Canvas:
 
     def take(self, rows: Tensor) -> None:
         """See `Sink`."""
-        append(self._path, rows.permute(1, 0, 2).numpy())
+        append(self._path, rows.permute(1, 0, 2).numpy().astype(self._kind, copy=False))
 
     def close(self) -> None:
         """See `Sink`."""
@@ -102,13 +108,65 @@ class Canvas:
         height, width = self._size
         shape = (height, self._channels, width)
         # A mapping counts as memory of this process while it is there, so it is made anew.
-        whole = np.memmap(self._path, np.float32, "r", shape=shape)
-        part = np.array(whole[top:bottom, :, left:right].transpose(1, 0, 2), order="C")
+        whole = np.memmap(self._path, self._kind, "r", shape=shape)
+        part = np.array(whole[top:bottom, :, left:right].transpose(1, 0, 2), np.float32, order="C")
         return torch.from_numpy(part)
 
     def remove(self) -> None:
         """Delete the file."""
         self._path.unlink(missing_ok=True)
+
+
+class Picked:
+    """Some channels of a `Source`, each as often as it is named."""
+
+    def __init__(self, source: Source, channels: Sequence[int]) -> None:
+        self._source, self._channels = source, list(channels)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """See `Source`."""
+        return self._source.size
+
+    @property
+    def channels(self) -> int:
+        """See `Source`."""
+        return len(self._channels)
+
+    def window(self, top: int, bottom: int, left: int, right: int) -> Tensor:
+        """See `Source`."""
+        return self._source.window(top, bottom, left, right)[self._channels]
+
+
+class Merged:
+    """The inverse of `Picked`: a `Source` of several, whose channels are the means of theirs."""
+
+    def __init__(
+        self, parts: Sequence[Source], groups: Sequence[Sequence[int]], channels: int
+    ) -> None:
+        """`groups` say which of the `channels` each part's are."""
+        self._parts, self._groups, self._channels = parts, groups, channels
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """See `Source`."""
+        return self._parts[0].size
+
+    @property
+    def channels(self) -> int:
+        """See `Source`."""
+        return self._channels
+
+    def window(self, top: int, bottom: int, left: int, right: int) -> Tensor:
+        """See `Source`."""
+        total = torch.zeros(self._channels, bottom - top, right - left)
+        times = torch.zeros(self._channels, 1, 1)
+        for part, group in zip(self._parts, self._groups, strict=True):
+            seen = part.window(top, bottom, left, right)
+            for position, channel in enumerate(group):
+                total[channel] += seen[position]
+                times[channel] += 1
+        return total / times
 
 
 class Resizing:

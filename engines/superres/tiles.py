@@ -104,6 +104,8 @@ def tile_side(tiling: Tiling, wanted: int, free: int | None = None) -> int:
     """
     if wanted and tiling.halo is not None:
         return wanted
+    if tiling.fixed:
+        return tiling.tile
     if wanted:
         # What was trained on a size is not asked for a smaller one than the memory demands.
         return max(wanted, SMALLEST)
@@ -135,7 +137,7 @@ def count_tiles(size: tuple[int, int], channels: int, upscaler: Upscaler, wanted
 
 
 class Tiler:
-    """Sends one picture through one network, clamped to 0..1, into a sink.
+    """Sends one picture through one network into a sink, clamped to 0..1 unless it is a state.
 
     Args:
         source: the picture.
@@ -145,6 +147,8 @@ class Tiler:
         name: of the file, for sentences.
         wanted: side of a tile, 0 for automatic.
         origin: (y, x) of the source's first pixel in the picture that places belong to.
+        state: channels of what the network gives, where that is no picture yet (see `stepwise`);
+            the source then has three.
     """
 
     def __init__(
@@ -157,7 +161,9 @@ class Tiler:
         name: str,
         wanted: int = 0,
         origin: tuple[int, int] = (0, 0),
+        state: int = 0,
     ) -> None:
+        self._channels, self._bounded = state or source.channels, not state
         self._source, self._upscaler, self._meter = source, upscaler, meter
         self._device, self._name, self._origin = device, name, origin
         self._high, self._wide = sides(source.size[1], source.channels, upscaler, wanted)
@@ -194,7 +200,7 @@ class Tiler:
         for number, row in enumerate(rows):
             high = (row.keep[1] - row.keep[0]) * scale
             # Tiles with a halo cover it once; others are added up.
-            shape = (self._source.channels, high, width * scale)
+            shape = (self._channels, high, width * scale)
             band = torch.zeros(shape) if tiling.halo is None else torch.empty(shape)
             if left is not None and left.shape[1]:
                 band[:, : left.shape[1]] = left
@@ -204,8 +210,9 @@ class Tiler:
                 self._meter.tile()
             following = rows[number + 1].keep[0] if number + 1 < len(rows) else height
             ready = (following - row.keep[0]) * scale
-            for top, bottom in strips(0, ready, width * scale * self._source.channels):
-                sink.take(band[:, top:bottom].clamp(0.0, 1.0))
+            for top, bottom in strips(0, ready, width * scale * self._channels):
+                part = band[:, top:bottom]
+                sink.take(part.clamp(0.0, 1.0) if self._bounded else part)
             left = band[:, ready:].clone()
             self._done = following
 

@@ -29,6 +29,7 @@ class Tiling:
         multiple: sides must be multiples of it; what lacks is mirrored at the right and the foot.
         bytes_per_pixel: memory that a pixel of a tile takes while it is worked on, about; tiles
             are made smaller where there is too little.
+        fixed: the network is shown tiles of this size alone, whatever a person asks for.
     """
 
     halo: int | None
@@ -36,6 +37,7 @@ class Tiling:
     overlap: int = 0
     multiple: int = 1
     bytes_per_pixel: int = 4096
+    fixed: bool = False
 
 
 class Upscaler(Protocol):

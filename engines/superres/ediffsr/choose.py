@@ -7,36 +7,33 @@
 | posterior | 10 | exact steps of the linear SDE |
 | ode | 10 | probability flow of second order |
 
-EANet's channel attention looks at its whole input, so it is shown pieces of the size that it was
-trained on. Their pictures are blended inside each step, so that no seam can build up, and the tiles
-of the rest of the studio are much larger than the pieces.
+EANet's channel attention looks at its whole input, so it is shown tiles of the size that it was
+trained on, blended inside each step.
 """
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from engines.base import Job, UserError
 from engines.superres.cost import told
 from engines.superres.ediffsr.eanet import EaNet
 from engines.superres.ediffsr.params import EdiffsrParams
-from engines.superres.ediffsr.sampler import Kind, grid, sample
+from engines.superres.ediffsr.sampler import Kind, advance, grid
 from engines.superres.noise_field import noise_field
 from engines.superres.precision import mixed
 from engines.superres.resample import resize
-from engines.superres.tiles import Span, plan
+from engines.superres.stepwise import Stepwise
 from engines.superres.upscaler import Method, Steps, Tiling, Upscaler, chain
 from engines.superres.upsr.estimate import upscaler
 
 _SCALE = 4
 _FEW = 10
-_TILE, _OVERLAP = 256, 48  # of the small picture
-_PIECE, _SHARED = 256, 32  # of the large one: the published training size
-_OFFICIAL_MACS = 0.70e6 * (_PIECE / (_PIECE - _SHARED)) ** 2  # for a pixel of the result and step
+_TILE, _OVERLAP = 64, 8  # the published training size
+_OFFICIAL_MACS = 0.70e6 * (_TILE / (_TILE - _OVERLAP)) ** 2  # for a pixel of the result and step
 
 
-class EdiffsrUpscaler:
+class EdiffsrUpscaler(Stepwise):
     """A sampler of IR-SDE as an `Upscaler`.
 
     Args:
@@ -57,10 +54,14 @@ class EdiffsrUpscaler:
         seed: int,
         steps: Steps,
     ) -> None:
-        self._network, self._mean = network, mean
+        super().__init__(steps)
+        self.first = mean or _Cubic()
+        self._network = network
         self._kind: Kind = kind
         self._times = grid(network.sde, count)
-        self._seed, self._steps = seed, steps
+        self._seed = seed
+        self.count = len(self._times) - 1
+        self.width = 6 if kind == "ode" else 3
 
     @property
     def scale(self) -> int:
@@ -70,60 +71,37 @@ class EdiffsrUpscaler:
     @property
     def tiling(self) -> Tiling:
         """See `Upscaler`."""
-        return Tiling(None, _TILE, _OVERLAP, 16, 4 * 3 * 8 * _SCALE**2)
+        memory = 4 * _SCALE**2 * 12 * self._network.intro.out_channels  # maps that live at once
+        return Tiling(None, _TILE, _OVERLAP, 4, memory, fixed=True)
+
+    def step(
+        self, number: int, lr: Tensor, known: Tensor, state: Tensor | None,
+        place: tuple[int, int], full: bool,
+    ) -> Tensor:  # fmt: skip
+        """See `Stepwise`."""
+        height, width = known.shape[-2:]
+        y, x = (_SCALE * one for one in place)
+
+        def draw(stream: int) -> Tensor:
+            return noise_field(self._seed, stream, 3, y, x, height, width)[None].to(known.device)
+
+        with mixed(known.device, not full):
+            found = advance(
+                self._network, self._network.sde, state, known, draw, times=self._times,
+                number=number + 1, kind=self._kind,
+            )  # fmt: skip
+        return found.float()
+
+
+class _Cubic:
+    """The paper's μ."""
+
+    scale = _SCALE
+    tiling = Tiling(halo=3, tile=512)
 
     def upscale(self, lr: Tensor, place: tuple[int, int], full: bool = False) -> Tensor:
         """See `Upscaler`."""
-        height, width = (_SCALE * side for side in lr.shape[-2:])
-        mean = (
-            resize(lr, height, width, "bicubic")
-            if self._mean is None
-            else self._mean.upscale(lr, place, full)
-        )
-        y, x = (_SCALE * one for one in place)
-        total = len(self._times) - 1
-
-        def draw(number: int) -> Tensor:
-            return noise_field(self._seed, number, 3, y, x, height, width)[None].to(lr.device)
-
-        def after(done: int) -> None:
-            if done < total:
-                self._steps.step(done, total)
-
-        self._steps.step(0, total)
-        pieces = _Pieces(self._network, (height, width), self._steps, full)
-        return sample(
-            pieces, self._network.sde, mean, draw, times=self._times, kind=self._kind, after=after
-        )
-
-
-class _Pieces:
-    """The network's estimate of a large picture, blended from overlapping pieces of one size."""
-
-    def __init__(self, network: EaNet, size: tuple[int, int], steps: Steps, full: bool) -> None:
-        tiling = Tiling(None, _PIECE, _SHARED, network.multiple)
-        self._network, self._steps, self._full = network, steps, full
-        self._rows, self._columns = (plan(side, _PIECE, tiling, 1) for side in size)
-
-    def clean(self, x: Tensor, mean: Tensor, t: Tensor) -> Tensor:
-        """See `EaNet.clean`."""
-        out = torch.zeros_like(x)
-        for row in self._rows:
-            for column in self._columns:
-                self._steps.check()
-                there = (..., slice(row.begin, row.end), slice(column.begin, column.end))
-                with mixed(x.device, not self._full):
-                    found = self._network.clean(x[there], mean[there], t)
-                out[there] += _weighted(found.float(), row, column)
-        return out
-
-
-def _weighted(found: Tensor, row: Span, column: Span) -> Tensor:
-    if row.weights is not None:
-        found = found * row.weights.to(found.device)[:, None]
-    if column.weights is not None:
-        found = found * column.weights.to(found.device)
-    return found
+        return resize(lr, _SCALE * lr.shape[-2], _SCALE * lr.shape[-1], "bicubic")
 
 
 def choose(params: EdiffsrParams, job: Job, factor: float, steps: Steps) -> Method:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Literal, Protocol
 
 import torch
@@ -74,48 +73,64 @@ def sample(
     Returns:
         (B, 3, H, W), not clamped.
     """
-    x = mean + sde.largest * draw(0)
-    last: tuple[Tensor, float] | None = None
-    for number, (t, r) in enumerate(pairwise(times), start=1):
-        found = network.clean(x, mean, torch.full((x.shape[0],), t, device=x.device)).float()
-        if kind == "paper":
-            x = _euler(sde, x, mean, found, t) - sde.sigma(t) * math.sqrt(sde.dt) * draw(number)
-        elif kind == "posterior":
-            of_x, of_clean, variance = sde.posterior(t, r)
-            x = mean + of_x * (x - mean) + of_clean * (found - mean)
-            if r:
-                x = x + math.sqrt(variance) * draw(number)
-        else:
-            x, last = _flow(sde, x, mean, found, t, r, last)
+    state: Tensor | None = None
+    for number in range(1, len(times)):
+        state = advance(network, sde, state, mean, draw, times=times, number=number, kind=kind)
         after(number)
-    return x
+    assert state is not None
+    return state
 
 
-def _euler(sde: IrSde, x: Tensor, mean: Tensor, found: Tensor, t: int) -> Tensor:
-    score = -sde.noise(x, mean, found, t) / sde.spread(t)
-    return x - (sde.thetas[t] * (mean - x) - sde.sigma(t) ** 2 * score) * sde.dt
-
-
-def _flow(
+def advance(
+    network: CleanEstimate,
     sde: IrSde,
-    x: Tensor,
+    state: Tensor | None,
     mean: Tensor,
-    found: Tensor,
-    t: int,
-    r: int,
-    last: tuple[Tensor, float] | None,
-) -> tuple[Tensor, tuple[Tensor, float]]:
-    """One step of the probability flow; `last` is the estimate and length of the step before."""
+    draw: Draw,
+    *,
+    times: Sequence[int],
+    number: int,
+    kind: Kind,
+) -> Tensor:
+    """Take one step, `number` from 1; other arguments as of `sample`.
+
+    Args:
+        network: see `sample`.
+        sde: likewise.
+        state: what the step before gave, None before the first.
+        mean: see `sample`.
+        draw: likewise.
+        times: likewise.
+        number: of the step, from 1.
+        kind: see `sample`.
+
+    Returns:
+        x, (B, 3, H, W); with "ode" the step's estimate behind it, (B, 6, H, W), until the last.
+    """
+    x = mean + sde.largest * draw(0) if state is None else state[:, :3]
+    t, r = times[number - 1], times[number]
+    found = network.clean(x, mean, torch.full((x.shape[0],), t, device=x.device)).float()
+    if kind == "paper":
+        return _euler(sde, x, mean, found, t) - sde.sigma(t) * math.sqrt(sde.dt) * draw(number)
+    if kind == "posterior":
+        of_x, of_clean, variance = sde.posterior(t, r)
+        x = mean + of_x * (x - mean) + of_clean * (found - mean)
+        return x + math.sqrt(variance) * draw(number) if r else x
     if r == 0:
-        return found, (found, 0.0)
+        return found
     length = sde.ratio(r) - sde.ratio(t)
     aimed = found
-    if last is not None:
-        share = length / (2.0 * last[1])
-        aimed = (1.0 + share) * found - share * last[0]
+    if state is not None:
+        share = length / (2.0 * (sde.ratio(t) - sde.ratio(times[number - 2])))
+        aimed = (1.0 + share) * found - share * state[:, 3:]
     x = (
         mean
         + sde.spread(r) / sde.spread(t) * (x - mean)
         + sde.kept(r) * (1.0 - math.exp(-length)) * (aimed - mean)
     )
-    return x, (found, length)
+    return torch.cat([x, found], dim=1)
+
+
+def _euler(sde: IrSde, x: Tensor, mean: Tensor, found: Tensor, t: int) -> Tensor:
+    score = -sde.noise(x, mean, found, t) / sde.spread(t)
+    return x - (sde.thetas[t] * (mean - x) - sde.sigma(t) ** 2 * score) * sde.dt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engines.base import Job
+from engines.superres.ensemble import Ensemble
 from engines.superres.upscaler import Method, Steps, chain
 from engines.superres.upsr.estimate import fast_names, upscaler
 from engines.superres.upsr.params import UpsrParams
@@ -22,8 +23,9 @@ def choose(params: UpsrParams, job: Job, factor: float, steps: Steps) -> Method:
         loaded *= len(chain(factor, (upscaler(loaded[0]).scale,)))
     else:
         loaded = [job.load(name) for name in fast_names(factor, params.source)]
+    stages = [upscaler(one) for one in loaded]
     return Method(
         "upsr-fast",
-        [upscaler(one) for one in loaded],
+        [Ensemble(one, steps) for one in stages] if params.ensemble else stages,
         {one.file.id: one.file.sha256 for one in loaded},
     )

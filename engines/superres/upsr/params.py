@@ -26,10 +26,24 @@ class UpsrParams(SuperresParams):
     steps: int | None = option(
         None,
         title="Steps",
-        description="Of the diffusion in Sharp; empty is the authors' 5, fewer are some of those, "
-        "more lie between them",
+        description="Of the diffusion in Sharp; empty is 5, and 2 for clean pictures with the "
+        "bundled weights; more draw more, true or not",
         ge=1,
         le=20,
+        advanced=True,
+    )
+    draw: Literal["auto", "unsure", "everywhere"] = option(
+        "auto",
+        title="Draw",
+        description="Where Sharp may change the estimate: unsure leaves sky and other smooth parts "
+        "alone; auto does that in clean pictures with the bundled weights",
+        advanced=True,
+    )
+    ensemble: bool = option(
+        False,
+        title="Eight views",
+        description="The mean of Fast on all flips and turns of the picture: a little more "
+        "faithful, a little softer, and eight times as long",
         advanced=True,
     )
     weights: str = option(

@@ -76,8 +76,13 @@ def sample(
     """
     x = schedule.start(given.cubic, given.weight, noise)
     for index in reversed(range(schedule.steps)):
-        at = torch.full((x.shape[0],), index, device=x.device)
-        found = denoised(network, x, given, schedule, at)
-        x = schedule.back(x, found, given.cubic, index)
+        x = advance(network, x, given, schedule, index)
         after(schedule.steps - index)
     return (x.clamp(-1.0, 1.0) + 1.0) / 2.0
+
+
+def advance(network: Denoise, x: Tensor, given: Given, schedule: Schedule, index: int) -> Tensor:
+    """One step of the walk: x_t of the schedule's step `index` -> that before it, in -1..1."""
+    at = torch.full((x.shape[0],), index, device=x.device)
+    found = denoised(network, x, given, schedule, at)
+    return schedule.back(x, found, given.cubic, index)

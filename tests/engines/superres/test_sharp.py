@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pixel_shuffle
+from torch.nn.functional import interpolate, pixel_shuffle
 
 from engines.base import Cancelled, Result, UserError
 from engines.registry import engine_class
@@ -18,7 +18,12 @@ from engines.superres.ediffsr.choose import EdiffsrUpscaler
 from engines.superres.ediffsr.choose import choose as choose_ediffsr
 from engines.superres.ediffsr.eanet import EaNet
 from engines.superres.ediffsr.params import EdiffsrParams
+from engines.superres.ensemble import Ensemble
 from engines.superres.fast import FastNet
+from engines.superres.meter import Meter
+from engines.superres.rows import Levels
+from engines.superres.stepwise import Walk
+from engines.superres.upscaler import Tiling
 from engines.superres.upsr.atd import Atd
 from engines.superres.upsr.estimate import FastUpscaler
 from engines.superres.upsr.params import UpsrParams
@@ -26,7 +31,7 @@ from engines.superres.upsr.sampler import SCHEDULE
 from engines.superres.upsr.sharp import SharpUpscaler, sharp
 from engines.superres.upsr.unet import UpsrUnet
 from engines.superres.upsr.unsure import Unsure
-from tests.engines.superres.helpers import QuietJob, opened, photo, save
+from tests.engines.superres.helpers import QuietJob, Rows, opened, photo, save
 
 
 def unet() -> UpsrUnet:
@@ -284,9 +289,22 @@ def test_ediffsr_takes_the_mean_that_its_card_names(tmp_path: Path) -> None:
         choose_ediffsr(EdiffsrParams(weights="fast-x4"), job, 4.0, Still())
 
 
-def test_pieces_are_blended_inside_each_step() -> None:
+@pytest.mark.parametrize("engine", SETTINGS)
+def test_pictures_of_many_tiles(engine: str, tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", photo(70, 130, 1))
+    one, two = (
+        picture(run(engine, path, tmp_path / name, tile=64, **(SETTINGS[engine] | more)))
+        for name, more in (("a", {}), ("b", {"seed": 1}))
+    )
+    assert one.shape == (280, 520)
+    assert not np.array_equal(one, two)
+    assert not list((tmp_path / "a").glob(".*"))
+
+
+@pytest.mark.parametrize("kind", ["posterior", "ode"])
+def test_ediffsr_shows_the_network_tiles_of_its_training(kind: Any, tmp_path: Path) -> None:
     class Local(EaNet):
-        """Its picture depends on each pixel alone, so that pieces must add up to the whole."""
+        """Its picture depends on each pixel alone, so that tiles must add up to the whole."""
 
         sizes: set[tuple[int, ...]] = set()  # noqa: RUF012
 
@@ -294,18 +312,75 @@ def test_pieces_are_blended_inside_each_step() -> None:
             self.sizes.add(tuple(x.shape[-2:]))
             return 0.5 * x + 0.25 * mean
 
-    network = Local(16, (1,), 1, (1,))
-    seen: list[tuple[int, int]] = []
+    upscaler = EdiffsrUpscaler(Local(16, (1,), 1, (1,)), None, kind, 3, 1, Still())
+    pixels, sink, job = photo(96, 80), Rows(), QuietJob(tmp_path)
+    source = Levels(pixels, 255.0)
+    meter = Meter(job, 0, 100)
+    Walk(source, upscaler, 200, lambda name: tmp_path / name, meter, "cpu", "a", (5, 9)).run(sink)
+    assert Local.sizes == {(256, 256)}
+    whole = upscaler.upscale(source.window(0, 96, 0, 80)[None], (5, 9), full=True)
+    # At its edges the cubic picture is a matter of what lies beyond: mirrored, or nothing.
+    apart = (sink.picture - whole[0].clamp(0.0, 1.0))[:, 12:-12, 12:-12]
+    assert float(apart.abs().max()) < 2e-3
 
-    class Watch(Still):
-        def step(self, done: int, total: int) -> None:
-            seen.append((done, total))
 
-    lr = torch.rand(1, 3, 96, 80)
-    upscaler = EdiffsrUpscaler(network, None, "posterior", 3, 1, Watch())
-    out = upscaler.upscale(lr, (0, 0), full=True)
-    assert network.sizes == {(256, 256)}
-    assert seen == [(0, 3), (1, 3), (2, 3)]
-    # A whole picture that fits one piece is not cut; the corner must agree with it.
-    small = upscaler.upscale(lr[..., :48, :48], (0, 0), full=True)
-    assert torch.allclose(out[..., :180, :180], small[..., :180, :180], atol=1e-5)
+@pytest.mark.parametrize(
+    ("weights", "source", "steps"),
+    [("upsr-small", "clean", 2), ("upsr-small", "photo", 5), ("upsr-official", "clean", 5)],
+)
+def test_clean_pictures_are_left_alone_where_the_estimate_is_sure(
+    weights: str, source: Any, steps: int, tmp_path: Path
+) -> None:
+    flat = torch.full((1, 3, 16, 16), 0.5)
+    flat[..., 9:] = 0.9
+    job = DiffusionJob(tmp_path)
+
+    def drawn(**more: Any) -> tuple[Tensor, Tensor]:
+        params = UpsrParams(mode="sharp", weights=weights, source=source, **more)
+        (stage,) = sharp(params.model_copy(update={"regressor": "fast"}), job, 4.0, Still()).stages
+        assert isinstance(stage, SharpUpscaler)
+        assert stage.count == steps
+        stage.first = Cubic()
+        with torch.no_grad():
+            changed = (stage.upscale(flat, (0, 0), full=True) - stage.first.upscale(flat)).abs()
+        return changed[..., :20].max(), changed[..., 32:40].max()
+
+    sure, edge = drawn()
+    assert edge > 0.01
+    assert bool(sure < 1e-6) == (steps == 2)
+    assert drawn(draw="unsure")[0] < 1e-6
+    assert drawn(draw="everywhere")[0] > 0.01
+
+
+class Cubic:
+    """A regressor that agrees with the cubic picture but at an edge."""
+
+    scale = 4
+    tiling = Tiling(halo=4)
+
+    def upscale(self, lr: Tensor, place: tuple[int, int] = (0, 0), full: bool = False) -> Tensor:
+        large = interpolate(lr, scale_factor=4.0, mode="bicubic", align_corners=False)
+        large[..., 32:40] += 0.2
+        return large
+
+
+def test_eight_views_are_averaged(tmp_path: Path) -> None:
+    class Leaning:
+        """Adds what grows to the right and the foot of what it sees."""
+
+        scale = 2
+        tiling = Tiling(halo=0, tile=32)
+
+        def upscale(self, lr: Tensor, place: tuple[int, int], full: bool = False) -> Tensor:
+            large = lr.repeat_interleave(2, 2).repeat_interleave(2, 3)
+            across = torch.linspace(-0.1, 0.1, large.shape[3])
+            return large + across + 3.0 * torch.linspace(-0.1, 0.1, large.shape[2])[:, None]
+
+    lr = torch.rand(1, 3, 5, 9)
+    found = Ensemble(Leaning(), Still()).upscale(lr, (0, 0))
+    assert torch.allclose(found, lr.repeat_interleave(2, 2).repeat_interleave(2, 3), atol=1e-5)
+    path = save(tmp_path / "a.png", photo(20, 30))
+    plain, mean = (
+        picture(run("superres.upsr", path, tmp_path / str(on), ensemble=on)) for on in (False, True)
+    )
+    assert 0 < np.abs(plain - mean).mean() < 20
