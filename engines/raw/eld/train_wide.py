@@ -56,6 +56,8 @@ _DIM = 1.5  # stops by which pictures may be darker than they are asked to be
 class WideRecipe(SnrNetRecipe):
     """Data, loss and validation (see the module's text)."""
 
+    pushed = 0.0  # each is taken too dark as it is
+
     def __init__(self, nf: int = 32, batch: int = 4, patch: int = 96) -> None:
         """`nf` is the width of the first level; `patch` a side in packed pixels."""
         super().__init__(
@@ -153,10 +155,8 @@ class WideRecipe(SnrNetRecipe):
             "ratios": list(RATIOS),
         }
 
-    @staticmethod
-    def _to_raw(crop: NDArray[np.uint16], random: np.random.Generator) -> Tensor:
-        planes = SnrNetRecipe._to_raw(crop, random, pushed=False)
-        return planes * float(2.0 ** -random.uniform(0.0, _DIM))
+    def _to_raw(self, crop: NDArray[np.uint16], random: np.random.Generator) -> Tensor:
+        return super()._to_raw(crop, random) * float(2.0 ** -random.uniform(0.0, _DIM))
 
     def _sensor(self, random: np.random.Generator) -> tuple[SensorNoise, float]:
         """Of a setting at random, and the camera's span, DN; settings of high ISO more often."""

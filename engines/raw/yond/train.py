@@ -64,6 +64,8 @@ class _Scale:
 class SnrNetRecipe(Recipe):
     """Data, loss and validation of one size of SNR-Net (see the module's text)."""
 
+    pushed = 0.4  # share of patches that are under-exposed
+
     def __init__(
         self,
         name: str,
@@ -218,12 +220,9 @@ class SnrNetRecipe(Recipe):
         y, x = places[int(random.integers(len(places)))]
         return self._to_raw(photo.pixels[y : y + side, x : x + side], random)
 
-    @staticmethod
-    def _to_raw(
-        crop: NDArray[np.uint16], random: np.random.Generator, *, pushed: bool = True
-    ) -> Tensor:
+    def _to_raw(self, crop: NDArray[np.uint16], random: np.random.Generator) -> Tensor:
         rgb = unprocess(crop.astype(np.float32) / 65535.0, random)
-        if pushed and random.random() < 0.4:  # pushed shadows: up to five stops under-exposed
+        if random.random() < self.pushed:  # pushed shadows: up to five stops under-exposed
             rgb = rgb * np.float32(2.0 ** -random.uniform(0.0, 5.0))
         rgb = np.rot90(rgb, int(random.integers(4)))
         if random.random() < 0.5:
