@@ -20,7 +20,7 @@ from engines.base import Params, is_local
 
 Kind = Literal["slider", "number", "switch", "choice", "choices", "text", "lines", "model"]
 
-_AUTOMATIC = ("Automatic", "")
+AUTOMATIC = ("Automatic", "")
 _ACRONYMS = set("dng tiff jpeg png wav flac mp3 m4a raw cpu gpu fp16 bf16 ode sde eld pnnp".split())
 _SLIDER_STOPS = 200
 
@@ -154,7 +154,7 @@ def _field(name: str, info: FieldInfo) -> Field:
         elif not integer:
             step = min(step, 0.1)
     if optional and kind == "choice":
-        choices = (_AUTOMATIC, *choices)
+        choices = (AUTOMATIC, *choices)
     unit = str(extra.get("unit", ""))
     suggested: Any = extra.get("suggested") or ()
     free = bool(suggested) and kind in ("number", "slider") and not optional

@@ -15,7 +15,7 @@ from gradio.components import Component
 from pydantic import ValidationError
 
 from engines.base import Params, UserError
-from studio.fields import Field, fields_of, measured, refusal
+from studio.fields import AUTOMATIC, Field, fields_of, measured, refusal
 from studio.markup import render
 
 ModelChoices = Callable[[str], Sequence[tuple[str, str]]]
@@ -79,6 +79,8 @@ def build_control(
 def model_choices(field: Field, models: ModelChoices, value: str) -> list[tuple[str, str]]:
     """Label and id of the weights that a field may name, `value` among them in any case."""
     known = list(models(field.network))
+    if field.default == "":  # goes by the other settings
+        known.insert(0, AUTOMATIC)
     if value not in [one for _, one in known]:
         known.append((f"{value} (not installed)", value))
     return known

@@ -9,6 +9,7 @@ import pytest
 from pydantic import model_validator
 
 from engines.base import Params, UserError, option
+from engines.raw.eld.params import EldParams
 from studio.fields import fields_of, nice_step, prettify, settings_in_words
 from studio.forms import Form, free_choices, model_choices
 
@@ -163,6 +164,12 @@ def test_weights_that_are_gone_can_still_be_shown() -> None:
     field = fields_of(Everything)[-1]
     assert model_choices(field, lambda _: MODELS, "mine") == MODELS
     assert model_choices(field, lambda _: MODELS, "gone")[-1] == ("gone (not installed)", "gone")
+
+
+def test_weights_that_go_by_other_settings_say_so() -> None:
+    field = next(field for field in fields_of(EldParams) if field.name == "weights")
+    for value in ("", MODELS[0][1]):
+        assert model_choices(field, lambda _: MODELS, value) == [("Automatic", ""), *MODELS]
 
 
 def test_settings_in_words_mark_what_was_changed() -> None:
