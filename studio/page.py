@@ -34,6 +34,7 @@ from studio.panels.models import ModelsPanel, ModelToolsPanel
 from studio.panels.notice import NoticePanel
 from studio.panels.queue import QueuePanel
 from studio.scene import Notice, Panel, Scene, View, tab_of
+from studio.sent import add_sent
 from studio.tabs.generic import MethodTab
 from studio.tabs.recipes import RecipesTab
 from studio.updates import ACTIVE, Updates
@@ -340,7 +341,8 @@ class Page:
     ) -> list[Any]:
         scene = self._scene(memory, view, request)
         with _told(view):
-            self.inbox.add_uploads(scene.session.id, tab.id, [Path(path) for path in paths or []])
+            sent = [Path(path) for path in paths or []]
+            view.notice = add_sent(self.studio, self.inbox, scene, tab, sent)
         return [*self.updates.changes(scene), None]
 
     def _add_to_recipes(
@@ -351,7 +353,7 @@ class Page:
             sent = [Path(path) for path in paths or []]
             files, names = self.recipes.take_recipes(scene.owner, sent)
             if files:
-                self.inbox.add_uploads(scene.session.id, self.recipes.id, files)
+                view.notice = add_sent(self.studio, self.inbox, scene, self.recipes, files)
             if names:
                 view.notice = Notice(f"Recipe added: {', '.join(names)}", wrong=False)
         return [*self.updates.changes(scene), None]

@@ -65,7 +65,7 @@ def _unpack(
         with zipfile.ZipFile(archive) as packed:
             members = model_members(packed, named)
             total = sum(info.file_size for info in members.values())
-            _refuse_bombs(archive, total, home, named)
+            refuse_bombs(archive, total, home, named)
             inside.mkdir(parents=True)
             done = 0
             for path, info in members.items():
@@ -102,7 +102,7 @@ def model_members(packed: zipfile.ZipFile, named: str) -> dict[str, zipfile.ZipI
     files = {
         info.filename: info
         for info in packed.infolist()
-        if not info.is_dir() and _is_plain(info) and _is_inside(info.filename)
+        if not info.is_dir() and is_plain(info) and is_inside(info.filename)
     }
     if len(files) > _MOST:
         raise UserError(f"{named} holds more than {_MOST} files; zip a model's own folder")
@@ -120,21 +120,28 @@ def no_model(named: str) -> str:
     return f"There is no model in {named}; it has to hold config.json and safetensors files"
 
 
-def _is_plain(info: zipfile.ZipInfo) -> bool:
+def is_plain(info: zipfile.ZipInfo) -> bool:
+    """Whether a member is a file rather than a link or device."""
     kind = stat.S_IFMT(info.external_attr >> 16)
     return kind in (0, stat.S_IFREG)
 
 
-def _is_inside(name: str) -> bool:
+def is_inside(name: str) -> bool:
+    """Whether a member's name stays in the folder and is one that a person sees."""
     parts = PurePosixPath(name).parts
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
     strange = name.startswith("/") or "\\" in name or ":" in name or "\0" in name
     return bool(parts) and not hidden and not strange
 
 
-def _refuse_bombs(archive: Path, total: int, home: Path, named: str) -> None:
+def refuse_bombs(archive: Path, total: int, home: Path, named: str) -> None:
+    """See that `total` bytes out of an archive are likely and fit where `home` will be.
+
+    Raises:
+        UserError: they are not, or do not.
+    """
     if total > max(_ANYHOW, _SWELLS * archive.stat().st_size):
-        raise UserError(f"{named} would grow to {total / 1e9:.1f} GB; zip the model's folder again")
+        raise UserError(f"{named} would grow to {total / 1e9:.1f} GB; zip its files again")
     home.parent.mkdir(parents=True, exist_ok=True)
     if total > shutil.disk_usage(home.parent).free - _SPARE:
         raise UserError(

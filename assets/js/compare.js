@@ -13,7 +13,8 @@
              background: var(--ns-stage); }
     .stage { position: relative; aspect-ratio: 3 / 2; max-height: 74vh; width: 100%; overflow: hidden;
              background: var(--ns-stage); cursor: ew-resize; touch-action: pan-y; user-select: none; }
-    .stage.zoomed { cursor: grab; touch-action: none; }
+    .stage.zoomed { cursor: grab; }
+    .stage.wide { touch-action: pan-y; } .stage.high { touch-action: none; } .stage.still { touch-action: pan-x pan-y; }
     .stage.panning { cursor: grabbing; }
     .stage:focus-visible, .handle:focus-visible .knob, button:focus-visible {
       outline: 2px solid var(--ns-accent); outline-offset: -2px; }
@@ -48,6 +49,9 @@
     .alone { border: 1px solid var(--ns-line-strong); border-radius: 6px; }
     button:hover { background: var(--ns-hover); }
     button[aria-pressed="true"] { background: var(--ns-text); color: var(--ns-panel); }
+    [data-hold] { touch-action: none; user-select: none; -webkit-touch-callout: none; }
+    @media (pointer: coarse) { .bar button { min-height: 40px; } .handle { width: 44px; margin-left: -22px; }
+      .handle::before { left: 21px; } .knob { left: 6px; } }
     .hint { margin-left: auto; font: 12px/20px var(--ns-font); color: var(--ns-muted); }
     kbd { font: 11px/16px var(--ns-mono); border: 1px solid var(--ns-line-strong); border-radius: 3px;
           padding: 0 4px; }
@@ -135,7 +139,8 @@
       for (const kind of ["pointerdown", "keydown"]) hold.addEventListener(kind, (event) => {
         if (kind === "pointerdown" || event.key === " " || event.key === "Enter") this.hold(true);
       });
-      for (const kind of ["pointerup", "pointerleave", "keyup", "blur"])
+      hold.addEventListener("contextmenu", (event) => event.preventDefault()); // of a long press
+      for (const kind of ["pointerup", "pointercancel", "pointerleave", "keyup", "blur"])
         hold.addEventListener(kind, () => this.hold(false));
       this.handle.addEventListener("keydown", (event) => this.slide(event));
       this.stage.addEventListener("keydown", (event) => this.walk(event));
@@ -200,6 +205,12 @@
         const start = clamp(room / 2 - at * extent, room - extent, 0);
         return [start, (room / 2 - start) / extent];
       };
+      // What cannot be moved that way lets a finger scroll the page.
+      const zoomed = this.view.zoom !== "fit";
+      const high = zoomed && h * scale > height + 1;
+      this.stage.classList.toggle("high", high);
+      this.stage.classList.toggle("wide", !high && zoomed && w * scale > width + 1);
+      this.stage.classList.toggle("still", !high && (zoomed ? w * scale <= width + 1 : pair));
       const [left, x] = place(w * scale, width, this.view.x);
       const [top, y] = place(h * scale, height, this.view.y);
       if (this.view.zoom !== "fit") Object.assign(this.view, { x, y });
@@ -272,8 +283,40 @@
       this.set({ x: this.view.x - dx / (w * scale), y: this.view.y - dy / (h * scale) });
     }
 
+    // Two fingers: what spreads enlarges, a step at a time.
+    pinch(event) {
+      const fingers = (this.fingers ??= new Map());
+      fingers.set(event.pointerId, [event.clientX, event.clientY]);
+      if (fingers.size > 2) return true;
+      const lift = (lifted) => {
+        if (lifted.pointerId !== event.pointerId) return;
+        fingers.delete(event.pointerId);
+        for (const kind of ["pointerup", "pointercancel"]) this.stage.removeEventListener(kind, lift);
+        this.stage.removeEventListener("pointermove", spread);
+      };
+      const apart = () => {
+        const [[a, b], [c, d]] = fingers.values();
+        return Math.hypot(a - c, b - d);
+      };
+      let from = fingers.size === 2 ? apart() : 0;
+      const spread = (moved) => {
+        if (!fingers.has(moved.pointerId)) return;
+        fingers.set(moved.pointerId, [moved.clientX, moved.clientY]);
+        if (!from || fingers.size !== 2) return;
+        const now = apart();
+        if (now < from * 1.4 && now > from / 1.4) return;
+        const [[a, b], [c, d]] = fingers.values();
+        this.nearer(now > from ? 1 : -1, { clientX: (a + c) / 2, clientY: (b + d) / 2 });
+        from = now;
+      };
+      for (const kind of ["pointerup", "pointercancel"]) this.stage.addEventListener(kind, lift);
+      this.stage.addEventListener("pointermove", spread);
+      return fingers.size === 2;
+    }
+
     drag(event) {
       if (event.button !== 0) return;
+      if (event.pointerType === "touch" && this.pinch(event)) return this.letGo?.();
       const onHandle = event.composedPath().includes(this.handle);
       if (!onHandle && this.view.zoom === "fit" && this.view.layout === "pair") return;
       const sliding = onHandle || this.view.zoom === "fit";
@@ -281,11 +324,12 @@
       let last = [event.clientX, event.clientY];
       const slideTo = (at) => this.set({ divider: clamp(((at - box.left) / box.width) * 100, 0, 100) });
       const go = (moved) => {
+        if (moved.pointerId !== event.pointerId) return;
         if (sliding) return slideTo(moved.clientX);
         this.move([moved.clientX - last[0], moved.clientY - last[1]]);
         last = [moved.clientX, moved.clientY];
       };
-      const end = () => {
+      const end = this.letGo = () => {
         this.stage.classList.remove("panning");
         this.stage.removeEventListener("pointermove", go);
       };
@@ -311,12 +355,16 @@
       // The bare wheel scrolls the page, as everywhere; with Ctrl (or a pinch) it enlarges.
       if (!event.ctrlKey) return;
       event.preventDefault();
-      const steps = ["fit", "1", "2"];
       const now = performance.now();
       if (now - (this.wheeled || 0) < 200) return;
       this.wheeled = now;
-      const next = clamp(steps.indexOf(this.view.zoom) + (event.deltaY < 0 ? 1 : -1), 0, 2);
-      if (this.view.zoom === "fit" && steps[next] === "1") this.spot(event);
+      this.nearer(event.deltaY < 0 ? 1 : -1, event);
+    }
+
+    nearer(way, at) {
+      const steps = ["fit", "1", "2"];
+      const next = clamp(steps.indexOf(this.view.zoom) + way, 0, 2);
+      if (this.view.zoom === "fit" && steps[next] === "1") this.spot(at);
       else this.set({ zoom: steps[next] });
     }
   }

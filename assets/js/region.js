@@ -124,12 +124,15 @@
     .foot button { min-height: 26px; padding: 1px 10px; }
     .closed .body { display: none; }
     @media (max-width: 1180px) { .body { grid-template-columns: minmax(0, 1fr); } }
-    @media (max-width: 560px) { .hint, .foot p { display: none; } .name { max-width: 20ch; } }
+    .hint.touch { display: none; }
+    @media (hover: none) { .hint.mouse { display: none; } .hint.touch { display: inline; } }
+    @media (pointer: coarse) { button, select { min-height: 40px; } .foot button { min-height: 36px; } }
+    @media (max-width: 560px) { .hint.mouse, .foot p { display: none; } .name { max-width: 20ch; } }
     @media (prefers-reduced-motion: reduce) { * { transition: none !important; } }`;
   const BODY = `
     <section aria-label="A part of the picture, enlarged">
       <div class="head"><h3>Preview</h3><select aria-label="Picture to look at"></select><span class="name"></span>
-        <span class="hint">Point at a place and press</span>
+        <span class="hint mouse">Point at a place and press</span><span class="hint touch">Tap a place</span>
         <button type="button" class="fold" aria-expanded="true">Close</button></div>
       <div class="body">
         <div>
@@ -183,7 +186,7 @@
 
     changed() {
       const open = this.arrange("Look at a part");
-      this.part(".hint").hidden = !open;
+      for (const hint of this.shadowRoot.querySelectorAll(".hint")) hint.hidden = !open;
       if (!open) return;
       if (this.image.getAttribute("src") !== this.picture.picture) {
         this.tell("Loading the picture");

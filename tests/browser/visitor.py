@@ -80,12 +80,20 @@ class Visitor:
     """One window at a studio; `complaints` collects what went wrong in it."""
 
     def __init__(
-        self, browser: Browser, served: Served, *, toured: bool = True, language: str = "en-US"
+        self,
+        browser: Browser,
+        served: Served,
+        *,
+        toured: bool = True,
+        language: str = "en-US",
+        touch: bool = False,
     ) -> None:
+        """`touch` is a phone's window."""
         self.served = served
+        width, height = (390, 844) if touch else (1440, 900)
         self.context = browser.new_context(
-            viewport={"width": 1440, "height": 900}, color_scheme="light", reduced_motion="reduce",
-            locale=language,
+            viewport={"width": width, "height": height}, color_scheme="light",
+            reduced_motion="reduce", locale=language, has_touch=touch, is_mobile=touch,
         )  # fmt: skip
         if toured:  # what a newcomer is shown stands before nobody else
             self.context.add_init_script("localStorage.setItem('noise-studio-toured', '1')")
