@@ -36,7 +36,7 @@ class UpsrParams(SuperresParams):
         "auto",
         title="Draw",
         description="Where Sharp may change the estimate: unsure leaves sky and other smooth parts "
-        "alone; auto does that in clean pictures with the bundled weights",
+        "alone; auto does that with the bundled weights",
         advanced=True,
     )
     ensemble: bool = option(

@@ -328,7 +328,7 @@ def test_ediffsr_shows_the_network_tiles_of_its_training(kind: Any, tmp_path: Pa
     ("weights", "source", "steps"),
     [("upsr-small", "clean", 2), ("upsr-small", "photo", 5), ("upsr-official", "clean", 5)],
 )
-def test_clean_pictures_are_left_alone_where_the_estimate_is_sure(
+def test_our_weights_leave_alone_what_the_estimate_is_sure_of(
     weights: str, source: Any, steps: int, tmp_path: Path
 ) -> None:
     flat = torch.full((1, 3, 16, 16), 0.5)
@@ -347,7 +347,7 @@ def test_clean_pictures_are_left_alone_where_the_estimate_is_sure(
 
     sure, edge = drawn()
     assert edge > 0.01
-    assert bool(sure < 1e-6) == (steps == 2)
+    assert bool(sure < 1e-6) == (weights == "upsr-small")
     assert drawn(draw="unsure")[0] < 1e-6
     assert drawn(draw="everywhere")[0] > 0.01
 
