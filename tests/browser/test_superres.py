@@ -166,6 +166,7 @@ def test_touch_compares_and_takes_a_region(come: Come, tmp_path: Path) -> None:
     visitor = come(touch=True)
     page = visitor.page
     preview = _open(visitor, "Touch", _photo(tmp_path / "photo.jpg"))
+    page.set_viewport_size({"width": 390, "height": 844})
     compare, stage = preview.locator("ns-compare"), preview.locator(".whole .stage")
     page.wait_for_function("() => document.querySelector('ns-region').state.shown")
     stage.scroll_into_view_if_needed()

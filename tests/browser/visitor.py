@@ -88,11 +88,10 @@ class Visitor:
         language: str = "en-US",
         touch: bool = False,
     ) -> None:
-        """`touch` is a phone's window."""
+        """`touch` is a window of fingers; make it a phone's once the tab is open."""
         self.served = served
-        width, height = (390, 844) if touch else (1440, 900)
         self.context = browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme="light",
+            viewport={"width": 1440, "height": 900}, color_scheme="light",
             reduced_motion="reduce", locale=language, has_touch=touch, is_mobile=touch,
         )  # fmt: skip
         if toured:  # what a newcomer is shown stands before nobody else
