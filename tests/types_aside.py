@@ -1,4 +1,4 @@
-"""The type checker, started before the first test: it takes minutes of a core that they leave."""
+"""The type checker, run beside the tests that leave it a core; alone it takes minutes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import IO
 
 import pytest
@@ -28,6 +29,8 @@ class Checker:
             cwd=ROOT, stdout=said, stderr=said, start_new_session=True,
         )  # fmt: skip
         os.setpriority(os.PRIO_PROCESS, self._process.pid, 5)
+        # Tests look at the processes that this one has; a zombie would be among them.
+        Thread(target=self._process.wait, daemon=True).start()
 
     def result(self) -> tuple[int, str]:
         """Wait for it; its exit code and what it said."""
@@ -51,7 +54,13 @@ def type_checker() -> Iterator[Checker]:
         checker.stop()
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _begins_with_the_first_test(request: pytest.FixtureRequest) -> None:
-    if any(item.name == TEST for item in request.session.items):
+@pytest.fixture(scope="session")
+def _types_are_checked(request: pytest.FixtureRequest) -> bool:
+    return any(item.name == TEST for item in request.session.items)
+
+
+@pytest.fixture(autouse=True)
+def _begins_behind_the_browser(request: pytest.FixtureRequest, _types_are_checked: bool) -> None:
+    """A browser and a studio want both cores."""
+    if _types_are_checked and "browser" not in request.path.parts:
         request.getfixturevalue("type_checker")

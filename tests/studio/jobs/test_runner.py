@@ -58,7 +58,7 @@ def _worker(studio: Studio) -> int:
     [worker] = [
         process.pid
         for process in psutil.Process().children()
-        if "spawn_main" in " ".join(process.cmdline())
+        if "spawn_main" in " ".join(process.as_dict(["cmdline"])["cmdline"] or [])  # or a zombie
     ]
     return worker
 
