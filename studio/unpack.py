@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import lzma
 import os
 import secrets
 import shutil
 import stat
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
@@ -15,6 +17,10 @@ from engines.base import UserError
 from studio.folders import is_model
 from studio.workspace import MARK, printable, remove_old, remove_tree, safe_name
 
+# What reading a damaged zip raises besides OSError; RuntimeError: it asks for a password.
+BROKEN_ZIP = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, NotImplementedError, EOFError,
+)  # fmt: skip
 UNPACKED = "unpacked"  # folder in the cache
 _MOST = 20_000  # files
 _SWELLS, _ANYHOW = 20, 1 << 30  # an archive may hold so many times its size, or so many bytes
@@ -80,8 +86,7 @@ def _unpack(
         if not is_model(inside):
             raise UserError(no_model(named))
         os.rename(partial, home)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
-        # RuntimeError: it asks for a password.
+    except (*BROKEN_ZIP, ValueError) as error:
         raise UserError(f"{named} cannot be unpacked; zip the model's folder again") from error
     except OSError as error:
         if error.errno not in _NAMES:

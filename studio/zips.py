@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from engines.base import UserError
 from studio.limits import LimitReached
-from studio.unpack import UNPACKED, is_inside, is_plain, refuse_bombs
+from studio.unpack import BROKEN_ZIP, UNPACKED, is_inside, is_plain, refuse_bombs
 from studio.workspace import MARK, free_name, printable, remove_old, remove_tree, safe_name
 
 _MOST = 1000  # files of one archive, as of one upload
@@ -68,9 +68,8 @@ def opened(archive: Path, folder: Path, suffixes: Sequence[str], most: float) ->
                     f"{named} unpacked is more than there is room for; delete results first"
                 )
             files = tuple(_extract(packed, info, folder) for info in wanted)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
+    except (*BROKEN_ZIP, ValueError) as error:
         remove_tree(folder)
-        # RuntimeError: it asks for a password.
         raise UserError(f"{named} cannot be unpacked; zip its files again") from error
     except OSError as error:
         remove_tree(folder)

@@ -35,6 +35,7 @@ from studio.library.bundle import (
     SessionFile,
 )
 from studio.library.pack import pack
+from studio.unpack import BROKEN_ZIP
 from studio.workspace import (
     free_name,
     printable,
@@ -75,8 +76,7 @@ def import_session(studio: Studio, owner: str, archive: Path, name: str = "") ->
             return _restore(
                 studio, owner, manifest, name or manifest.name, _from_zip(packed, members, named)
             )
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
-        # RuntimeError: it asks for a password.
+    except BROKEN_ZIP as error:
         raise UserError(f"{named} is no whole zip archive; export the session again") from error
     except OSError as error:
         raise UserError(

@@ -150,3 +150,14 @@ def test_hostile_archives_end_in_a_sentence_or_files_inside(tmp_path: Path) -> N
             assert all(path.resolve().is_relative_to(folder.resolve()) for path in found.files)
             assert not any(path.is_symlink() for path in folder.rglob("*"))
     assert {path for path in tmp_path.rglob("*") if "out" not in path.parts} == before
+
+
+def test_damage_inside_a_member_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+    whole = _zip(tmp_path / "a.zip", {"a.png": bytes(n * n % 251 for n in range(5000))})
+    content = whole.read_bytes()
+    for place in range(50, 90, 4):  # in the deflated bytes, behind the member's header
+        damaged = tmp_path / "damaged.zip"
+        damaged.write_bytes(content[:place] + b"\xff" + content[place + 1 :])
+        with pytest.raises(UserError, match="cannot be unpacked"):
+            opened(damaged, tmp_path / "out", PNG, 1e9)
+        assert not (tmp_path / "out").exists()
