@@ -1,4 +1,4 @@
-"""Sharp crops of photographs, for training and for validation."""
+"""Sharp crops of photographs, for training and for validation; training draws over some of them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engines.superres import drawn
+from engines.training import photos as photographs
 from engines.training.photos import photos, sharp_places
 
+DATA = f"{photographs.DATA}; {drawn.DATA}"  # for model cards
 HELD_OUT = ("wallpapers-Path", "Lichen-Branches", "Bridge_by", "wallpapers-Grey")
 # Further reduction of a photo, share of crops: most photos are softer than a sharp lens.
 _ZOOMS = ((1.0, 0.40), (1.5, 0.25), (2.0, 0.20), (3.0, 0.15))
+_DRAWN = 0.3  # share of crops with lettering, strokes or shapes over them
 
 
 class Crops:
@@ -22,7 +26,8 @@ class Crops:
 
     Args:
         cache: folder for downloads and reduced photos.
-        data: a folder of the user's own photos instead of the packages.
+        data: a folder of the user's own photos instead of the packages; lettering then is in
+            Pillow's own face.
         side: height and width of a crop.
 
     Raises:
@@ -38,6 +43,7 @@ class Crops:
         areas = np.array([p.pixels.shape[0] * p.pixels.shape[1] for p in self._photos])
         self._shares = np.sqrt(areas) / np.sqrt(areas).sum()
         self._side = side
+        self._drawings = drawn.Drawings(drawn.faces(cache) if data is None else ())
 
     def draw(self, random: np.random.Generator, count: int) -> Tensor:
         """(count, 3, side, side) float32 RGB in 0..1, turned and mirrored at random."""
@@ -52,7 +58,7 @@ class Crops:
             photo = self._held[number % len(self._held)]
             places = sharp_places(photo, side)
             y, x = places[int(random.integers(len(places)))]
-            crops.append(_tensor(photo.pixels[y : y + side, x : x + side]))
+            crops.append(_tensor(_floats(photo.pixels[y : y + side, x : x + side])))
         return torch.stack(crops)
 
     def _crop(self, random: np.random.Generator, index: int) -> Tensor:
@@ -68,9 +74,15 @@ class Crops:
             reduced = cv2.resize(crop, (self._side, self._side), interpolation=cv2.INTER_AREA)
             crop = np.asarray(reduced, dtype=np.uint16)
         crop = np.rot90(crop, int(random.integers(4)))
-        return _tensor(crop[:, ::-1] if random.random() < 0.5 else crop)
+        picture = _floats(crop[:, ::-1] if random.random() < 0.5 else crop)
+        return _tensor(
+            self._drawings.over(picture, random) if random.random() < _DRAWN else picture
+        )
 
 
-def _tensor(crop: NDArray[np.uint16]) -> Tensor:
-    planes = np.ascontiguousarray(crop.transpose(2, 0, 1)).astype(np.float32)
-    return torch.from_numpy(planes / np.float32(65535.0))
+def _floats(crop: NDArray[np.uint16]) -> NDArray[np.float32]:
+    return np.asarray(crop, dtype=np.float32) / np.float32(65535.0)
+
+
+def _tensor(picture: NDArray[np.float32]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))

@@ -22,10 +22,9 @@ from engines.superres.degrade.operator import Bicubic
 from engines.superres.degrade.practical import half
 from engines.superres.fast import FastNet
 from engines.superres.metrics.fidelity import psnr_y, rounded
-from engines.superres.photos import HELD_OUT, Crops
+from engines.superres.photos import DATA, HELD_OUT, Crops
 from engines.superres.precision import mixed
 from engines.training.loop import Batch, Recipe, TrainConfig, bundled_weights
-from engines.training.photos import DATA
 
 _LOW = 48  # side of a training crop at the input's resolution
 _EPSILON = 1e-3  # of Charbonnier's loss

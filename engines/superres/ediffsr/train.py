@@ -26,11 +26,10 @@ from engines.superres.fast import FastNet
 from engines.superres.judged import judged
 from engines.superres.metrics.fidelity import rounded
 from engines.superres.noise_field import noise_field
-from engines.superres.photos import HELD_OUT, Crops
+from engines.superres.photos import DATA, HELD_OUT, Crops
 from engines.superres.precision import mixed
 from engines.superres.upsr.train import regressor
 from engines.training.loop import Batch, Recipe, TrainConfig
-from engines.training.photos import DATA
 from engines.weights import ModelFile
 
 _SCALE = 4

@@ -23,12 +23,11 @@ from engines.superres.fast import FastNet
 from engines.superres.judged import judged
 from engines.superres.metrics.fidelity import rounded
 from engines.superres.noise_field import noise_field
-from engines.superres.photos import HELD_OUT, Crops
+from engines.superres.photos import DATA, HELD_OUT, Crops
 from engines.superres.precision import mixed
 from engines.superres.upsr.sampler import SCHEDULE, Given, denoised, sample
 from engines.superres.upsr.unet import SCALE, UpsrUnet
 from engines.training.loop import Batch, Recipe, TrainConfig
-from engines.training.photos import DATA
 from engines.weights import BUNDLED, ModelFile, read_model, read_tensors
 
 _LOW = 32  # side of a training crop at the input's resolution
