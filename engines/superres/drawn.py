@@ -73,7 +73,7 @@ class Drawings:
         self._faces = list(faces)
 
     def over(self, crop: Crop, random: np.random.Generator) -> Crop:
-        """A crop with a ground, shapes, strokes and lettering, each of them or not.
+        """A crop with lettering, strokes, shapes or several of them, most often on a ground.
 
         Args:
             crop: (H, W, 3) float32 RGB in 0..1; it is not changed.
@@ -87,8 +87,10 @@ class Drawings:
         if random.random() < 0.7:
             picture = _laid(picture, _area(side, random), _ground(crop, random))
         ink = _ink(picture, random)
-        for draw, share in ((self._lettering, 0.75), (_strokes, 0.3), (_shapes, 0.35)):
-            if random.random() < share:
+        chosen = random.random(3) < (0.75, 0.3, 0.35)
+        chosen[0] |= not chosen.any()
+        for draw, wanted in zip((self._lettering, _strokes, _shapes), chosen, strict=True):
+            if wanted:
                 picture = _laid(picture, draw(side, random), ink + _shift(random, 0.04))
                 if random.random() < 0.4:
                     ink = _ink(picture, random)

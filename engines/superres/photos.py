@@ -18,7 +18,7 @@ DATA = f"{photographs.DATA}; {drawn.DATA}"  # for model cards
 HELD_OUT = ("wallpapers-Path", "Lichen-Branches", "Bridge_by", "wallpapers-Grey")
 # Further reduction of a photo, share of crops: most photos are softer than a sharp lens.
 _ZOOMS = ((1.0, 0.40), (1.5, 0.25), (2.0, 0.20), (3.0, 0.15))
-_DRAWN = 0.3  # share of crops with lettering, strokes or shapes over them
+_DRAWN = 0.4  # share of crops with lettering, strokes or shapes over them
 
 
 class Crops:
