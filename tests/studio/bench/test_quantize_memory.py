@@ -26,7 +26,7 @@ def test_the_model_has_the_size_asked_for(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux says it")
 def test_memory_of_ones_own_is_seen() -> None:
     before = quantize_memory._own_mb()
-    # A fresh mapping: the allocator may serve a bytearray out of pages that this process still holds.
+    # A fresh mapping: the allocator may serve a bytearray out of pages that are still held.
     with mmap.mmap(-1, 50_000_000, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as held:
         held.write(b"x" * len(held))
         assert quantize_memory._own_mb() > before + 40
