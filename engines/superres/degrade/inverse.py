@@ -29,7 +29,9 @@ def pseudo_inverse(operator: Operator, measured: Tensor) -> Tensor:
         first = operator.invert(measured)
     if not operator.rounds:
         return first
-    residual = measured - operator.measure(first)
+    # In float32 the rounding of a blur's faint frequencies would decide what they become.
+    first = first.double()
+    residual = measured.double() - operator.measure(first)
     z = torch.zeros_like(residual)
     direction, norm = residual, residual.square().sum()
     for _ in range(operator.rounds):
@@ -41,7 +43,7 @@ def pseudo_inverse(operator: Operator, measured: Tensor) -> Tensor:
         residual = residual - step * moved
         norm, last = residual.square().sum(), norm
         direction = residual + norm / last * direction
-    return first + _transposed(operator, z, first)
+    return (first + _transposed(operator, z, first)).to(measured.dtype)
 
 
 def _transposed(operator: Operator, values: Tensor, like: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""JPEG as an operator: transform, rounding to the tables' steps, and back (ITU-T T.81, annexes A, K).
+"""JPEG as an operator: transform, rounding to the tables' steps, and back (ITU-T T.81).
 
 Rounding has no gradient of its own, so the gradient goes straight through it.
 """

@@ -138,8 +138,11 @@ class Mask(Operator):
         return self.measure(measured)
 
     def part(self, top: int, left: int, height: int, width: int) -> Operator:
-        """See `Operator`."""
-        return Mask(self.seen[top : top + height, left : left + width], self.kept)
+        """See `Operator`; what lies beyond the picture is not seen."""
+        inside = self.seen[top : top + height, left : left + width]
+        seen = torch.zeros(height, width, dtype=torch.bool)
+        seen[: inside.shape[0], : inside.shape[1]] = inside
+        return Mask(seen, self.kept)
 
 
 class Clipping(Operator):

@@ -41,9 +41,7 @@ def _count(shapes: Shapes, name: str) -> int:
 
 def _detect(shapes: Shapes) -> dict[str, Any] | None:
     """Settings that shapes tell, and the authors' for the others; None for another network."""
-    first, time, last = (
-        shapes.get(key) for key in (_FIRST, "time_embed.0.weight", "out.2.weight")
-    )
+    first, time, last = (shapes.get(key) for key in (_FIRST, "time_embed.0.weight", "out.2.weight"))
     if first is None or time is None or last is None or len(first) != 4 or first[1] != 3:
         return None
     if "middle_block.1.qkv.weight" not in shapes or len(time) != 2:

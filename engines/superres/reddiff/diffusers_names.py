@@ -34,7 +34,9 @@ _KINDS = {"linear": "linear", "scaled_linear": "scaled_linear", "squaredcos_cap_
 _GIVES = {"epsilon": "noise", "sample": "sample", "v_prediction": "v"}
 
 
-def settings_of(config: Mapping[str, Any], scheduler: Mapping[str, Any], name: str) -> dict[str, Any]:
+def settings_of(
+    config: Mapping[str, Any], scheduler: Mapping[str, Any], name: str
+) -> dict[str, Any]:
     """What `PriorSettings` are to be, not yet checked.
 
     Args:

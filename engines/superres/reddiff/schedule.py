@@ -13,7 +13,7 @@ import numpy as np
 
 from engines.superres.reddiff.settings import ScheduleSettings
 
-Weighting = Literal["linear", "sqrt", "square", "log", "truncated", "constant", "two_thirds"]
+Weighting = Literal["linear", "sqrt", "square", "log", "truncated", "constant", "two-thirds"]
 _MOST = 0.999  # of a cosine's β
 
 # Of 1/SNR = √(1-ᾱ)/√ᾱ, the paper's figure 3 and appendix.
@@ -24,7 +24,7 @@ _WEIGHTS: dict[Weighting, Callable[[float], float]] = {
     "log": math.log1p,
     "truncated": lambda x: min(x, 1.0),
     "constant": lambda _x: 1.0,
-    "two_thirds": lambda x: x ** (2.0 / 3.0),
+    "two-thirds": lambda x: x ** (2.0 / 3.0),
 }
 
 
@@ -35,7 +35,8 @@ class Schedule:
         self.steps = settings.steps
         steps = np.arange(settings.steps, dtype=np.float64)
         if settings.kind == "cosine":
-            kept = np.cos((np.arange(settings.steps + 1) / settings.steps + 0.008) / 1.008 * np.pi / 2)
+            share = np.arange(settings.steps + 1) / settings.steps
+            kept = np.cos((share + 0.008) / 1.008 * np.pi / 2)
             betas = np.minimum(1.0 - (kept[1:] / kept[:-1]) ** 2, _MOST)
         elif settings.kind == "scaled_linear":
             root = np.sqrt([settings.start, settings.end])

@@ -21,8 +21,7 @@ class Norm(nn.GroupNorm):
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, ...) -> the same, of the same type."""
-        with torch.autocast(input.device.type, enabled=False):
-            return super().forward(input.float()).to(input.dtype)
+        return super().forward(input.float()).to(input.dtype)
 
 
 def time_waves(t: Tensor, width: int, settings: PriorSettings) -> Tensor:
@@ -147,9 +146,7 @@ class AdmUnet(nn.Module):
         self.settings = settings
         channels, levels = settings.channels, len(settings.mult)
         wide = 4 * channels
-        self.time_embed = nn.Sequential(
-            nn.Linear(channels, wide), nn.SiLU(), nn.Linear(wide, wide)
-        )
+        self.time_embed = nn.Sequential(nn.Linear(channels, wide), nn.SiLU(), nn.Linear(wide, wide))
         now = settings.width(0)
         kept = [now]
         down: list[nn.Module] = [nn.ModuleList([_First(3, now, 3, padding=1)])]
@@ -199,9 +196,7 @@ class AdmUnet(nn.Module):
             layers.append(AttentionBlock(channels, self.settings))
         return layers
 
-    def forward(
-        self, x: Tensor, t: Tensor, check: Callable[[], None] = lambda: None
-    ) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, check: Callable[[], None] = lambda: None) -> Tensor:
         """What the network gives of noisy pictures.
 
         Args:

@@ -144,5 +144,5 @@ def test_the_schedule_is_shifted_by_one_and_the_grid_is_the_authors() -> None:
     snr = schedule.inverse_snr(500)
     assert snr == pytest.approx(math.sqrt(1 / schedule.alpha(500) - 1))
     assert schedule.weight(500, "truncated") == 1.0
-    assert schedule.weight(500, "two_thirds") == pytest.approx(snr ** (2 / 3))
+    assert schedule.weight(500, "two-thirds") == pytest.approx(snr ** (2 / 3))
     assert schedule.weight(500, "log") == pytest.approx(math.log(1 + snr))

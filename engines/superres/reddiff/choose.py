@@ -1,0 +1,132 @@
+"""From parameters to the prior and the measurement of `superres.reddiff`."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from numpy.typing import NDArray
+from torch.utils.flop_counter import FlopCounterMode
+
+from engines.base import Job, UserError
+from engines.superres.cost import told
+from engines.superres.degrade.operator import Operator
+from engines.superres.meter import Pass
+from engines.superres.reddiff.params import ReddiffParams
+from engines.superres.reddiff.prior import Prior
+from engines.superres.reddiff.settings import PriorSettings
+from engines.superres.reddiff.solve import Plan, Solver, room
+from engines.superres.reddiff.tasks import DOING, RATES, WEIGHT, Task, operator_for
+from engines.superres.reddiff.unet import AdmUnet
+from engines.superres.rows import Canvas, Merged, Picked, Sink, Source, pump
+from engines.superres.tiles import channel_groups
+from engines.superres.upscaler import Method, Site, Steps, Whole
+from engines.weights import BUNDLED
+
+_OVERLAP = (8 / 7) ** 2  # pixels of all tiles over the picture's
+_BUNDLED = "reddiff-prior"
+
+
+class Reddiff(Whole):
+    """The optimisation of a whole picture, three channels at a time."""
+
+    def __init__(self, prior: Prior, operator: Operator, plan: Plan, task: Task) -> None:
+        self._prior, self._operator, self._plan, self._task = prior, operator, plan, task
+
+    @property
+    def scale(self) -> int:
+        """See `Whole`."""
+        return self._operator.scale
+
+    def run(self, source: Source, sink: Sink, site: Site) -> None:
+        """See `Whole`."""
+        if source.channels == 3:
+            self._three(source, sink, site)
+            return
+        groups = channel_groups(source.channels)
+        large = (source.size[0] * self.scale, source.size[1] * self.scale)
+        parts: list[Canvas] = []
+        for number, group in enumerate(groups):
+            parts.append(Canvas(site.file(f"part{number}"), 3, large))
+            self._three(Picked(source, group), parts[-1], site)
+        pump(Merged(parts, groups, source.channels), sink, site.meter.check)
+        for part in parts:
+            part.remove()
+
+    def _three(self, source: Source, sink: Sink, site: Site) -> None:
+        Solver(
+            self._prior, self._operator, self._plan, source, site.origin, site.file, site.meter,
+            site.device,
+        ).run(sink)  # fmt: skip
+
+    def passes(self, size: tuple[int, int], channels: int) -> list[Pass]:
+        """See `Whole`; the tiles of a step are counted when it begins."""
+        count = len(self._prior.schedule.times(self._plan.steps, self._plan.together))
+        doing = DOING[self._task][0]
+        steps = [Pass(1, 1.0, f"step {n + 1} of {count}", doing) for n in range(count)]
+        return steps * len(channel_groups(channels))
+
+    def room(self, size: tuple[int, int], channels: int) -> int:
+        """See `Whole`."""
+        parts = 0 if channels == 3 else 3 * len(channel_groups(channels))
+        area = size[0] * size[1] * self.scale**2
+        return room(size, self._operator, self._plan.tile) + 4 * parts * area
+
+
+def choose(
+    params: ReddiffParams, job: Job, seen: NDArray | None, factor: float, steps: Steps
+) -> Method:
+    """The prior and the measurement for a factor.
+
+    Args:
+        params: with all that depends on the file decided.
+        job: of the studio.
+        seen: see `operator_for`.
+        factor: of enlarging.
+        steps: whom to ask whether to stop.
+
+    Raises:
+        UserError: weights are not here, or are of another network.
+    """
+    try:
+        loaded = job.load(params.weights)
+    except UserError as error:
+        if params.weights != _BUNDLED or (BUNDLED / f"{_BUNDLED}.safetensors").is_file():
+            raise
+        raise UserError(
+            "RED-Diff has no prior here yet; add one under Models (what `python launch.py train "
+            "reddiff-prior` gives, guided-diffusion's 256x256_diffusion_uncond.pt, or a "
+            "UNet2DModel of diffusers) and choose it as weights"
+        ) from error
+    if not isinstance(loaded.network, AdmUnet):
+        raise UserError(f"The weights {params.weights} are none of RED-Diff; choose others")
+    prior = Prior(loaded.network, params.weights, steps.check)
+    settings = prior.settings
+    side = params.tile or settings.size
+    plan = Plan(
+        steps=min(params.steps, settings.schedule.steps),
+        weight=WEIGHT if params.weight is None else params.weight,
+        rate=RATES[params.task] if params.rate is None else params.rate,
+        weighting=params.weighting,
+        together=params.together,
+        jitter=params.jitter,
+        seed=params.seed,
+        tile=-(-side // settings.multiple) * settings.multiple,
+    )
+    operator = operator_for(params, factor, seen)
+    return Method(
+        "reddiff" if params.task == "enlarge" else f"reddiff-{params.task}",
+        [Reddiff(prior, operator, plan, params.task)],
+        {loaded.file.id: loaded.file.sha256},
+        notes=told(job, _macs(settings) * _OVERLAP * plan.steps),
+        made=DOING[params.task][1],
+    )
+
+
+@lru_cache(maxsize=4)
+def _macs(settings: PriorSettings) -> float:
+    """Multiplications with additions of a network for each pixel."""
+    side = settings.size
+    with torch.device("meta"), FlopCounterMode(display=False) as counted, torch.no_grad():
+        AdmUnet(settings)(torch.empty(1, 3, side, side), torch.empty(1))
+    return counted.get_total_flops() / 2.0 / side**2
