@@ -31,7 +31,8 @@ class Reddiff(Whole):
     """The optimisation of a whole picture, three channels at a time."""
 
     def __init__(self, prior: Prior, operator: Operator, plan: Plan, task: Task) -> None:
-        self._prior, self._operator, self._plan, self._task = prior, operator, plan, task
+        self._prior, self._operator, self._plan = prior, operator, plan
+        self._task: Task = task
 
     @property
     def scale(self) -> int:
@@ -118,14 +119,15 @@ def choose(
         "reddiff" if params.task == "enlarge" else f"reddiff-{params.task}",
         [Reddiff(prior, operator, plan, params.task)],
         {loaded.file.id: loaded.file.sha256},
-        notes=told(job, _macs(settings) * _OVERLAP * plan.steps),
+        notes=told(job, _macs(settings.model_dump_json()) * _OVERLAP * plan.steps),
         made=DOING[params.task][1],
     )
 
 
 @lru_cache(maxsize=4)
-def _macs(settings: PriorSettings) -> float:
-    """Multiplications with additions of a network for each pixel."""
+def _macs(described: str) -> float:
+    """Multiplications with additions of a network for each pixel; its settings as JSON."""
+    settings = PriorSettings.model_validate_json(described)
     side = settings.size
     with torch.device("meta"), FlopCounterMode(display=False) as counted, torch.no_grad():
         AdmUnet(settings)(torch.empty(1, 3, side, side), torch.empty(1))

@@ -17,9 +17,9 @@ class ScheduleSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["linear", "scaled_linear", "cosine"] = "linear"
-    start: float = Field(1e-4, gt=0.0, lt=1.0)
-    end: float = Field(0.02, gt=0.0, lt=1.0)
-    steps: int = Field(1000, ge=2, le=100_000)
+    start: float = Field(default=1e-4, gt=0.0, lt=1.0)
+    end: float = Field(default=0.02, gt=0.0, lt=1.0)
+    steps: int = Field(default=1000, ge=2, le=100_000)
 
 
 class PriorSettings(BaseModel):
@@ -54,14 +54,14 @@ class PriorSettings(BaseModel):
     out: Literal[3, 6] = 3
     film: bool = True
     updown: bool = True
-    head_channels: int = Field(64, ge=0, le=4096)
-    groups: int = Field(32, ge=1, le=256)
-    epsilon: float = Field(1e-5, gt=0.0, lt=1.0)
+    head_channels: int = Field(default=64, ge=0, le=4096)
+    groups: int = Field(default=32, ge=1, le=256)
+    epsilon: float = Field(default=1e-5, gt=0.0, lt=1.0)
     sine_first: bool = False
-    wave_shift: float = Field(0.0, ge=0.0, le=1.0)
+    wave_shift: float = Field(default=0.0, ge=0.0, le=1.0)
     pad_end: bool = False
     middle_norm: bool = True
-    size: int = Field(256, ge=16, le=1024)
+    size: int = Field(default=256, ge=16, le=1024)
     predicts: Literal["noise", "sample", "v"] = "noise"
     schedule: ScheduleSettings = ScheduleSettings()
 

@@ -253,7 +253,7 @@ class Solver:
         first = -(-reach // scale) if begin > 0 else 0
         last = (end - begin - (reach if end < height else 0)) // scale
         with torch.enable_grad():
-            mu.requires_grad_(requires_grad=True)
+            mu.requires_grad_()
             residual = 2.0 * (part.measure((mu + 1.0) / 2.0) - measured)
             loss = residual[:, :, first:last].square().sum() / 2.0
             (gradient,) = torch.autograd.grad(loss, mu)

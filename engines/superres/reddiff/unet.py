@@ -133,11 +133,6 @@ class Double(nn.Module):
         return self.conv(interpolate(x, scale_factor=2.0))
 
 
-class _First(nn.Conv2d):
-    def forward(self, input: Tensor, _time: Tensor) -> Tensor:
-        return super().forward(input)
-
-
 class AdmUnet(nn.Module):
     """The network; `settings` say all of it."""
 
@@ -149,7 +144,7 @@ class AdmUnet(nn.Module):
         self.time_embed = nn.Sequential(nn.Linear(channels, wide), nn.SiLU(), nn.Linear(wide, wide))
         now = settings.width(0)
         kept = [now]
-        down: list[nn.Module] = [nn.ModuleList([_First(3, now, 3, padding=1)])]
+        down: list[nn.Module] = [nn.ModuleList([nn.Conv2d(3, now, 3, padding=1)])]
         for level in range(levels):
             for _ in range(settings.blocks):
                 layers = self._block(now, level)
@@ -216,7 +211,7 @@ class AdmUnet(nn.Module):
             check()
             assert isinstance(block, nn.ModuleList)
             for layer in block:
-                h = layer(h, time)
+                h = layer(h) if isinstance(layer, nn.Conv2d) else layer(h, time)
             return h
 
         for block in self.input_blocks:

@@ -7,7 +7,7 @@ import io
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 from torch import Tensor
 
 from engines.superres.degrade.inverse import pseudo_inverse
@@ -96,6 +96,7 @@ def test_jpeg_is_what_libjpeg_makes(quality: int, halved: bool) -> None:
     pixels, file = photo(SIDE, SIDE), io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling=2 if halved else 0)
     with Image.open(file) as read:
+        assert isinstance(read, JpegImagePlugin.JpegImageFile)
         tables_read = {key: tuple(table) for key, table in read.quantization.items()}
         theirs = np.asarray(read.convert("RGB")).astype(np.float32) / 255.0
     assert tables(quality) == (tables_read[0], tables_read[1])
