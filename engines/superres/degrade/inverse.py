@@ -5,11 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from engines.superres.degrade.operator import Operator
-
-# The authors take singular values of a blur below 0.03 for zero; its square as Tikhonov's term does
-# the same without a decomposition of the whole picture's size.
-_DAMPING = 0.03**2
+from engines.superres.degrade.operator import DAMPING, Operator
 
 
 def pseudo_inverse(operator: Operator, measured: Tensor) -> Tensor:
@@ -29,7 +25,7 @@ def pseudo_inverse(operator: Operator, measured: Tensor) -> Tensor:
         first = operator.invert(measured)
     if not operator.rounds:
         return first
-    # In float32 the rounding of a blur's faint frequencies would decide what they become.
+    # In float32 rounding would decide what becomes of faint frequencies.
     first = first.double()
     residual = measured.double() - operator.measure(first)
     z = torch.zeros_like(residual)
@@ -37,7 +33,7 @@ def pseudo_inverse(operator: Operator, measured: Tensor) -> Tensor:
     for _ in range(operator.rounds):
         if float(norm) < 1e-12:
             break
-        moved = operator.measure(_transposed(operator, direction, first)) + _DAMPING * direction
+        moved = operator.measure(_transposed(operator, direction, first)) + DAMPING * direction
         step = norm / (direction * moved).sum()
         z = z + step * direction
         residual = residual - step * moved

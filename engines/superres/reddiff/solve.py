@@ -37,7 +37,7 @@ from engines.superres.rows import Sink, Source, strips
 from engines.superres.tiles import window
 
 _BETAS, _EPSILON = (0.9, 0.99), 1e-8
-_HALO = 16  # multiples of what is measured together, around rows that A⁺ is taken of
+_HALO = 16  # multiples of what is measured together, or of the reach, around rows of an A⁺
 PLANES = 4  # files of μ (two) and of Adam's moments
 
 
@@ -143,8 +143,9 @@ class Solver:
     def _begin(self) -> None:
         """μ = A⁺y."""
         height, width = self._frame.size
-        halo = _HALO * self._operator.align
-        step = max(self._plan.tile // self._operator.align, 1) * self._operator.align
+        align = self._operator.align
+        halo = _HALO * max(-(-self._operator.reach // align), 1) * align
+        step = max(self._plan.tile // align, 1) * align
         for top in range(0, height, step):
             self._meter.check()
             bottom = min(top + step, height)

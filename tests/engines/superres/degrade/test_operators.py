@@ -66,7 +66,7 @@ def test_the_pseudo_inverse_fits_the_measurement(name: str) -> None:
     found = pseudo_inverse(operator, measured)
     assert found.shape[-1] == measured.shape[-1] * operator.scale
     # A damped inverse of a blur leaves what it all but extinguished.
-    most = 0.005 if operator.rounds or isinstance(operator, Composed) else 1e-5
+    most = 0.008 if operator.rounds or isinstance(operator, Blur | Composed) else 1e-5
     assert float((operator.measure(found) - measured).abs().max()) < most
 
 
