@@ -1,6 +1,9 @@
-"""The pseudo-inverse of a measurement, as an inverse problem is begun with."""
+"""The pseudo-inverse of a measurement, as an inverse problem is begun with, and of several."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -48,3 +51,38 @@ def _transposed(operator: Operator, values: Tensor, like: Tensor) -> Tensor:
         at = torch.zeros_like(like, requires_grad=True)
         (found,) = torch.autograd.grad(operator.measure(at), at, values)
     return found
+
+
+class Composed(Operator):
+    """One operator after the other, the first in the list first."""
+
+    def __init__(self, parts: Sequence[Operator]) -> None:
+        """`parts` are at least one."""
+        self._parts = list(parts)
+        for part in parts:
+            self.reach += part.reach * self.scale
+            self.align = math.lcm(self.align, part.align * self.scale)
+            self.scale *= part.scale
+            self.kept *= part.kept
+
+    def measure(self, pictures: Tensor) -> Tensor:
+        """See `Operator`."""
+        for part in self._parts:
+            pictures = part.measure(pictures)
+        return pictures
+
+    def invert(self, measured: Tensor) -> Tensor:
+        """Each part's pseudo-inverse, from the last to the first."""
+        for part in reversed(self._parts):
+            measured = pseudo_inverse(part, measured)
+        return measured
+
+    def part(self, top: int, left: int, height: int, width: int) -> Operator:
+        """See `Operator`."""
+        parts: list[Operator] = []
+        scale = 1
+        for one in self._parts:
+            box = (top // scale, left // scale, height // scale, width // scale)
+            parts.append(one.part(*box))
+            scale *= one.scale
+        return Composed(parts)

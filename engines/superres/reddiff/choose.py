@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import torch
@@ -10,13 +11,22 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from engines.base import Job, UserError
 from engines.superres.cost import told
-from engines.superres.degrade.operator import Operator
+from engines.superres.degrade.jpeg import Jpeg
+from engines.superres.degrade.operator import (
+    Average,
+    Bicubic,
+    Blur,
+    Clipping,
+    Levels,
+    Mask,
+    Operator,
+)
 from engines.superres.meter import Pass
 from engines.superres.reddiff.params import ReddiffParams
 from engines.superres.reddiff.prior import Prior
 from engines.superres.reddiff.settings import PriorSettings
 from engines.superres.reddiff.solve import Plan, Solver, room
-from engines.superres.reddiff.tasks import DOING, RATES, WEIGHT, Task, operator_for
+from engines.superres.reddiff.tasks import DOING, RATES, WEIGHT, Task
 from engines.superres.reddiff.unet import AdmUnet
 from engines.superres.rows import Canvas, Merged, Picked, Sink, Source, pump
 from engines.superres.tiles import channel_groups
@@ -25,6 +35,9 @@ from engines.weights import BUNDLED
 
 _OVERLAP = (8 / 7) ** 2  # pixels of all tiles over the picture's
 _BUNDLED = "reddiff-prior"
+_BOX = 3.5  # side of a box over the standard deviation of its mean, about √12
+_LARGEST = 8
+_NEARLY = 0.03  # of a factor that a filter does unseen
 
 
 class Reddiff(Whole):
@@ -122,6 +135,36 @@ def choose(
         notes=told(job, _macs(settings.model_dump_json()) * _OVERLAP * plan.steps),
         made=DOING[params.task][1],
     )
+
+
+def operator_for(params: ReddiffParams, factor: float, seen: NDArray | None) -> Operator:
+    """What was done to the picture.
+
+    Args:
+        params: with all that depends on the file decided.
+        factor: of enlarging.
+        seen: (H, W) bool, what of the picture is known; for filling alone.
+    """
+    match params.task:
+        case "enlarge":
+            scale = min(math.ceil(factor - _NEARLY), _LARGEST)
+            plain = scale == 1 or params.reduction == "average"
+            return Average(scale) if plain else Bicubic(scale)
+        case "deblur" if params.blur == "gauss":
+            return Blur.gauss(params.blur_size)
+        case "deblur":
+            return Blur.box(2 * max(round((_BOX * params.blur_size - 1.0) / 2.0), 1) + 1)
+        case "inpaint":
+            assert seen is not None
+            return Mask(torch.from_numpy(seen))
+        case "jpeg":
+            assert params.jpeg_quality is not None
+            return Jpeg(params.jpeg_quality, params.jpeg_colour != "full")
+        case "hdr":
+            return Clipping(params.gain)
+        case "dequantise":
+            assert params.bits is not None
+            return Levels(params.bits)
 
 
 @lru_cache(maxsize=4)

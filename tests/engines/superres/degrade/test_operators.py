@@ -10,14 +10,13 @@ import torch
 from PIL import Image, JpegImagePlugin
 from torch import Tensor
 
-from engines.superres.degrade.inverse import pseudo_inverse
+from engines.superres.degrade.inverse import Composed, pseudo_inverse
 from engines.superres.degrade.jpeg import Jpeg, quality_of, tables
 from engines.superres.degrade.operator import (
     Average,
     Bicubic,
     Blur,
     Clipping,
-    Composed,
     Levels,
     Mask,
     Operator,
