@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -119,6 +120,9 @@ def test_a_folder_of_diffusers_gives_what_the_library_gives(
     with torch.no_grad():
         gold = theirs(x, t).sample
         assert torch.allclose(ours(x, t), gold, atol=1e-5 * float(gold.abs().max()))
+    packed = Path(shutil.make_archive(str(tmp_path / "model"), "zip", tmp_path / "model"))
+    again = load(convert(packed, tmp_path / "zipped.safetensors"), "cpu").network.state_dict()
+    assert all(torch.equal(value, again[key]) for key, value in ours.state_dict().items())
 
 
 def test_a_zip_of_a_folder_is_read_and_other_networks_are_refused(tmp_path: Path) -> None:
