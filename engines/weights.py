@@ -22,6 +22,7 @@ from zipfile import is_zipfile
 from safetensors import SafetensorError, safe_open
 
 from engines.base import UserError
+from engines.diffusers_folder import is_diffusers, read_diffusers
 from engines.ncnn_pair import is_pair, read_pair
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ _NETWORKS: dict[str, str] = {
     "superres.upsr/unet": "engines.superres.upsr.checkpoint:UNET",
     "superres.upsr/g": "engines.superres.upsr.checkpoint:REGRESSOR",
     "superres.ediffsr/net": "engines.superres.ediffsr.checkpoint:SPEC",
+    "superres.reddiff/prior": "engines.superres.reddiff.checkpoint:SPEC",
     "superres.spandrel/ncnn": "engines.superres.community.ncnn_file:SPEC",
     # Knows many architectures, so it is asked last.
     "superres.spandrel/torch": "engines.superres.community.torch_file:SPEC",
@@ -350,12 +352,16 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     import torch
 
-    if not path.is_file():
+    folder = is_diffusers(path)
+    if not path.is_file() and not folder:
         raise UserError(f"There is no file {path.name} here; check the path")
+    found: Any
+    beside: Mapping[str, Any] = {}
     try:
-        if is_pair(path):
-            found: Any = read_pair(path)
-            beside: Mapping[str, Any] = {}
+        if folder:
+            found, beside = read_diffusers(path)
+        elif is_pair(path):
+            found = read_pair(path)
         elif path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
                 beside = file.metadata() or {}

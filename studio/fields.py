@@ -21,7 +21,9 @@ from engines.base import Params, is_local
 Kind = Literal["slider", "number", "switch", "choice", "choices", "text", "lines", "model"]
 
 AUTOMATIC = ("Automatic", "")
-_ACRONYMS = set("dng tiff jpeg png wav flac mp3 m4a raw cpu gpu fp16 bf16 ode sde eld pnnp".split())
+_ACRONYMS = set(
+    "dng tiff jpeg png wav flac mp3 m4a raw cpu gpu fp16 bf16 ode sde eld pnnp hdr".split()
+)
 _SLIDER_STOPS = 200
 
 

@@ -20,6 +20,7 @@
   };
 
   const factor = (values, width, height) => {
+    if ((values.task ?? "enlarge") !== "enlarge") return 1; // RED-Diff's other tasks keep the size
     const side = Number(String(values.long_side ?? "").replace(",", "."));
     const scale = Number(values.scale);
     return side > 0 ? side / Math.max(width, height) : scale > 0 ? scale : 4;

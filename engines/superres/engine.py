@@ -13,6 +13,7 @@ from engines.media.picture import PICTURE_SUFFIXES
 from engines.superres.classical import ClassicalParams
 from engines.superres.community.params import SpandrelParams
 from engines.superres.ediffsr.params import EdiffsrParams
+from engines.superres.reddiff.params import ReddiffParams
 from engines.superres.upsr.params import UpsrParams
 
 if TYPE_CHECKING:
@@ -103,6 +104,41 @@ class EdiffsrEngine(_SuperresEngine):
         from engines.superres.ediffsr.choose import choose
 
         return partial(choose, params, job)
+
+
+class ReddiffEngine(_SuperresEngine):
+    """RED-Diff: a picture that fits its measurement and looks likely to a diffusion prior."""
+
+    id: ClassVar[str] = "superres.reddiff"
+    title: ClassVar[str] = "RED-Diff"
+    summary: ClassVar[str] = (
+        "Undoes blur, holes, JPEG, clipping or lost levels by what is known of them; slow"
+    )
+    Params: ClassVar[type[Params]] = ReddiffParams
+
+    def run(
+        self,
+        inputs: Sequence[Path],
+        params: Any,
+        job: Job,
+        origin: tuple[int, int] | None = None,
+    ) -> Result:
+        """See `_SuperresEngine`; a picture with an origin was cut out of the marked one."""
+        from engines.superres.process import enlarge
+        from engines.superres.reddiff.choose import choose
+        from engines.superres.reddiff.mask import marked
+
+        if len(inputs) != 1:
+            raise UserError(f"{self.title} takes one picture at a time")
+        told = params.for_file(inputs[0])
+        seen, opaque = None, False
+        if told.task == "inpaint":
+            job.progress(0, 100, "reading what is marked")
+            seen, opaque = marked(inputs[0], told, origin)
+        return enlarge(
+            inputs[0], told, job, partial(choose, told, job, seen), self.id, self.version,
+            origin or (0, 0), opaque,
+        )  # fmt: skip
 
 
 class SpandrelEngine(_SuperresEngine):

@@ -20,11 +20,13 @@ class Pass:
         tiles: how many there are.
         work: of each, in any unit.
         text: what is done, where that is not the whole.
+        doing: what all of it does, in one word.
     """
 
     tiles: int
     work: float
     text: str = ""
+    doing: str = "enlarging"
 
 
 class Meter:
@@ -87,5 +89,5 @@ class Meter:
         which = f"{now.text}, " if now.text else ""
         shown = min(self._tile + 1, now.tiles)
         self._job.progress(
-            done, 100, f"enlarging, {which}tile {shown} of {now.tiles}{self._text}{left}"
+            done, 100, f"{now.doing}, {which}tile {shown} of {now.tiles}{self._text}{left}"
         )

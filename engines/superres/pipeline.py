@@ -27,7 +27,7 @@ from engines.superres.resample import fitted
 from engines.superres.rows import Both, Canvas, Levels, Resizing, Sink, Source, pump
 from engines.superres.stepwise import Walk, passes, room, walks
 from engines.superres.tiles import Tiler
-from engines.superres.upscaler import Method, Upscaler
+from engines.superres.upscaler import Method, Site, Upscaler, Whole
 
 _MOST = 16.0  # times the input's sides
 _SPARE = 1.1
@@ -217,9 +217,14 @@ class Pipeline:
                 source = canvas
             origin = (origin[0] * stage.scale, origin[1] * stage.scale)
 
-    def _stage(self, source: Source, stage: Upscaler, sink: Sink, origin: tuple[int, int]) -> None:
+    def _stage(
+        self, source: Source, stage: Upscaler | Whole, sink: Sink, origin: tuple[int, int]
+    ) -> None:
         wanted, name = self._params.tile, self._work.picture.facts.name
         device = self._job.device
+        if isinstance(stage, Whole):
+            stage.run(source, sink, Site(self._file, self._meter, device, name, origin))
+            return
         if walks(stage, source.size, wanted):
             Walk(
                 source, stage, wanted, self._file, self._meter, device, name, origin
@@ -230,12 +235,15 @@ class Pipeline:
         ).run(sink)  # fmt: skip
         self._meter.next_pass()
 
-    def _passes(self, source: Source, stages: Sequence[Upscaler]) -> list[Pass]:
+    def _passes(self, source: Source, stages: Sequence[Upscaler | Whole]) -> list[Pass]:
         found: list[Pass] = []
         size, count = source.size, len(stages)
         for number, stage in enumerate(stages, start=1):
             text = f"network {number} of {count}" if count > 1 else ""
-            found += passes(stage, size, source.channels, self._params.tile, text)
+            if isinstance(stage, Whole):
+                found += stage.passes(size, source.channels)
+            else:
+                found += passes(stage, size, source.channels, self._params.tile, text)
             size = (size[0] * stage.scale, size[1] * stage.scale)
         return found
 
@@ -249,7 +257,9 @@ class Pipeline:
             bytes_needed += 4 * height * width * channels
         rows, columns = self._work.picture.pixels.shape[:2]
         for number, stage in enumerate(self._method.stages, start=1):
-            if walks(stage, (rows, columns), self._params.tile):
+            if isinstance(stage, Whole):
+                bytes_needed += stage.room((rows, columns), channels)
+            elif walks(stage, (rows, columns), self._params.tile):
                 bytes_needed += room(stage, (rows, columns), channels)
             rows, columns = rows * stage.scale, columns * stage.scale
             if number < len(self._method.stages):

@@ -6,6 +6,7 @@ the rows (size, colours, strength, rounding) into a mapped file; write that in t
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -29,6 +30,7 @@ def enlarge(
     engine: str,
     version: str,
     origin: tuple[int, int] = (0, 0),
+    opaque: bool = False,
 ) -> Result:
     """Enlarge or restore one picture into the job's workspace.
 
@@ -41,6 +43,7 @@ def enlarge(
         version: see `engine`.
         origin: (y, x) of the file's first pixel in a larger picture that it was cut from; noise
             is then that of the larger one.
+        opaque: its transparency is left out.
 
     Raises:
         UserError: the file or the weights cannot be used, or the result has no room.
@@ -49,6 +52,8 @@ def enlarge(
     begun = perf_counter()
     job.progress(0, 100, "reading")
     picture = read_picture(path)
+    if opaque:
+        picture = replace(picture, alpha=None)
     work = Work.plan(picture, params)
     job.check_cancelled()
     meter = Meter(job, 2, 90)
@@ -99,7 +104,7 @@ def enlarge(
     measurements["seconds"] = Measurement(perf_counter() - begun, "s")
     job.progress(100, 100, "done")
     return Result(
-        outputs=(Output(output, "image", "Enlarged picture", primary=True),),
+        outputs=(Output(output, "image", method.made, primary=True),),
         measurements=measurements,
         figures=figures,
         comparisons=(comparison,),

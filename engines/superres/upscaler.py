@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,9 @@ from typing import Protocol
 from torch import Tensor
 
 from engines.base import Figure
+from engines.superres.meter import Meter, Pass
 from engines.superres.resample import Kind
+from engines.superres.rows import Sink, Source
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,46 @@ class Upscaler(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Site:
+    """Where a `Whole` works.
+
+    Attributes:
+        file: name of a file -> where to put it.
+        meter: counts tiles and stops at them.
+        device: torch device.
+        name: of the picture, for sentences.
+        origin: see `engines.superres.process.enlarge`.
+    """
+
+    file: Callable[[str], Path]
+    meter: Meter
+    device: str
+    name: str
+    origin: tuple[int, int]
+
+
+class Whole(ABC):
+    """One network (or filter) that goes over a picture by itself, at its native factor."""
+
+    @property
+    @abstractmethod
+    def scale(self) -> int:
+        """See `Upscaler`."""
+
+    @abstractmethod
+    def run(self, source: Source, sink: Sink, site: Site) -> None:
+        """Work on a picture; see `engines.superres.tiles.Tiler.run`."""
+
+    @abstractmethod
+    def passes(self, size: tuple[int, int], channels: int) -> list[Pass]:
+        """What the meter is told of it; `size` is the input's (height, width)."""
+
+    @abstractmethod
+    def room(self, size: tuple[int, int], channels: int) -> int:
+        """Bytes of the disk that it takes at most besides its result."""
+
+
 class Steps(Protocol):
     """What an upscaler of several steps tells while it works on a tile."""
 
@@ -99,17 +142,19 @@ class Method:
         filter: what brings the last stage's picture to the size asked for.
         generative: it invents; its colours are then held to the input's unless told otherwise.
         notes: plain sentences for the person.
+        made: what the result is called.
         figures: called after the last tile with the workspace, the stem that every file's name
             has to begin with, and the input's (height, width); gives pictures that explain the
             result.
     """
 
     name: str
-    stages: Sequence[Upscaler]
+    stages: Sequence[Upscaler | Whole]
     models: Mapping[str, str] = field(default_factory=dict)
     filter: Kind = "lanczos"
     generative: bool = False
     notes: tuple[str, ...] = ()
+    made: str = "Enlarged picture"
     figures: Callable[[Path, str, tuple[int, int]], Sequence[Figure]] = _no_figures
 
 

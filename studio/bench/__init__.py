@@ -23,6 +23,7 @@ BENCHES: dict[str, str] = {
     "lowlight": "studio.bench.lowlight",
     "speech": "studio.bench.speech",
     "superres": "studio.bench.superres",
+    "superres-inverse": "studio.bench.superres_inverse",
     "superres-speed": "studio.bench.superres_speed",
     "speech-steps": "studio.bench.speech_steps",
     "speech-long": "studio.bench.speech_long",

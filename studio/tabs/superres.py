@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from markupsafe import Markup
 
@@ -33,7 +35,24 @@ class SuperresTab(MethodTab):
     familiar = (".jpg", ".png", ".tif", ".webp", ".heic", ".avif", ".bmp", ".gif")
     place = "/home/me/photos/2026-11-20"
     credit = "Photograph: Sander Klootwijk, CC BY-SA 4.0, cropped and reduced."
-    first = ("mode", "method", "weights", "source", "scale", "long_side", "steps", "strength")
+    first = (
+        "task", "mode", "method", "weights", "source", "scale", "long_side", "blur", "blur_size",
+        "mask", "paint", "jpeg_quality", "gain", "bits", "steps", "strength",
+    )  # fmt: skip
+    only_with: Mapping[str, tuple[str, Any]] = MappingProxyType(
+        {
+            name: ("task", task)
+            for task, names in {
+                "enlarge": ("scale", "long_side", "reduction"),
+                "deblur": ("blur", "blur_size"),
+                "inpaint": ("mask", "paint", "grow"),
+                "jpeg": ("jpeg_quality", "jpeg_colour"),
+                "hdr": ("gain",),
+                "dequantise": ("bits",),
+            }.items()
+            for name in names
+        }
+    )
     sides = ("Lanczos", "Enlarged")
     live = True
     empty = (

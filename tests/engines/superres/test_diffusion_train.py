@@ -17,10 +17,14 @@ from torch.nn.functional import mse_loss
 from engines.base import UserError
 from engines.superres.ediffsr.train import EdiffsrRecipe
 from engines.superres.fast import FastNet
+from engines.superres.reddiff.settings import PriorSettings
+from engines.superres.reddiff.train import PriorRecipe, prior
+from engines.superres.reddiff.unet import AdmUnet
 from engines.superres.upsr.train import UpsrRecipe, regressor, sharpness_loss
 from engines.training.loop import Recipe, train
 from engines.weights import load, read_model, save_safetensors
 
+MEASURES = {"reddiff": {"psnr", "noise"}}
 FAST = {"scale": 4, "channels": 8, "blocks": 1}
 RECIPES: dict[str, tuple[type[Recipe], dict[str, Any], str]] = {
     "upsr": (
@@ -38,6 +42,14 @@ RECIPES: dict[str, tuple[type[Recipe], dict[str, Any], str]] = {
             "anchored": True,
         },
         "mean",
+    ),
+    "reddiff": (
+        PriorRecipe,
+        PriorSettings(
+            channels=16, mult=(1, 1), blocks=1, attention=(False, False), groups=8, size=32,
+            head_channels=16, updown=False,
+        ).model_dump(mode="json"),
+        "",
     ),
 }  # fmt: skip
 
@@ -70,7 +82,8 @@ def data(tmp_path: Path) -> Path:
 
 def recipe(name: str, **schedule: Any) -> Recipe:
     kind, settings, _ = RECIPES[name]
-    made = kind(f"tiny-{name}", "Tiny", settings, batch=2, held=1)  # type: ignore[call-arg]
+    told: Any = PriorSettings.model_validate(settings) if name == "reddiff" else settings
+    made = kind(f"tiny-{name}", "Tiny", told, batch=2, held=1)  # type: ignore[call-arg]
     made.config = replace(made.config, **schedule)
     return made
 
@@ -80,9 +93,9 @@ def test_a_short_run_gives_a_file_that_the_engine_loads(name: str, runs: Path, d
     _, settings, names = RECIPES[name]
     report = train(recipe(name, steps=2), folder=runs, data=data)
     assert all(math.isfinite(value) for value in report.figures.values())
-    assert {key.split("_")[0] for key in report.figures} == {"psnr", "slope"}
+    assert {key.split("_")[0] for key in report.figures} == MEASURES.get(name, {"psnr", "slope"})
     file = read_model(report.weights, "tiny", "bundled")
-    assert file.card[names] == "fast-x4"
+    assert not names or file.card[names] == "fast-x4"
     assert file.config == json.loads(json.dumps(settings))
     network = load(file, "cpu").network
     assert all(bool(torch.isfinite(value).all()) for value in network.state_dict().values())
@@ -125,3 +138,18 @@ def test_soft_and_noisy_pictures_cost_more_than_their_squared_error() -> None:
     extra = [float(sharpness_loss(x, truth) - mse_loss(x, truth)) for x in (soft, noisy, shifted)]
     assert min(extra[:2]) > 0.01
     assert extra[2] < 0.5 * min(extra[:2])  # a tint has neither edges nor a spectrum of its own
+
+
+def test_the_shipped_prior_is_what_the_recipe_makes() -> None:
+    made = prior()
+    network = made.network()
+    assert isinstance(network, AdmUnet)
+    assert sum(value.numel() for value in network.parameters()) == 1_192_387
+    settings = network.settings
+    assert (settings.out, settings.size, settings.schedule.steps) == (3, 64, 1000)
+    assert (settings.attention[-1], settings.size // settings.multiple) == (True, 16)
+    noisy = made.loss(network, {
+        "clean": torch.zeros(4, 3, 32, 32), "noise": torch.randn(4, 3, 32, 32),
+        "time": torch.tensor([0, 10, 500, 999]),
+    })  # fmt: skip
+    assert float(noisy.detach()) == pytest.approx(1.0, abs=0.05)  # it begins by giving nothing

@@ -1,0 +1,1 @@
+"""RED-Diff: inverse problems solved with a diffusion prior (Mardani et al., ICLR 2024)."""
