@@ -22,6 +22,7 @@ class ResidualBlock(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
         return x + self.conv2(relu(self.conv1(x)))
 
 
@@ -37,6 +38,7 @@ class Trunk(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
         return self.main(x)
 
 

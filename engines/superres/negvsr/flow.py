@@ -6,6 +6,8 @@ works it out in a hundredth of the time.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import torch
@@ -38,7 +40,7 @@ class _Level(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        pairs = zip(_WIDTHS[:-1], _WIDTHS[1:], strict=True)
+        pairs = pairwise(_WIDTHS)
         self.basic_module = nn.Sequential(*(_Conv(given, wanted) for given, wanted in pairs))
 
     def forward(self, x: Tensor) -> Tensor:
