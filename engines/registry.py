@@ -23,6 +23,7 @@ _BUILT_IN: dict[str, str] = {
     "separation.clipsep": "engines.separation.engine:ClipSepEngine",
     "superres.upsr": "engines.superres.engine:UpsrEngine",
     "superres.ediffsr": "engines.superres.engine:EdiffsrEngine",
+    "superres.negvsr": "engines.superres.engine:NegvsrEngine",
     "superres.spandrel": "engines.superres.engine:SpandrelEngine",
     "superres.classical": "engines.superres.engine:ClassicalEngine",
     "quantize.awq": "engines.quantize.engine:AwqEngine",

@@ -84,7 +84,7 @@ class BasicVsr(nn.Module):
             seen: what the features are made of, where that is not the frames; the flow and the
                 plain enlargement are always those of the frames (NegVSR's mixing).
             flows: of the frames, where they are known.
-            step: called after each of the three parts of the work on a frame; may raise.
+            step: called after each of the five parts of the work on a frame; may raise.
 
         Returns:
             (B, T, 3, 4·h, 4·w) float32, not clamped.
@@ -108,15 +108,20 @@ class BasicVsr(nn.Module):
                 features = warp(features, back[:, at - 1])
             features = self.forward_resblocks_layer10(torch.cat([seen[:, at], features], dim=1))
             step()
-            found.append(self._enlarged(later[at], features, frames[:, at]))
+            found.append(self._enlarged(later[at], features, frames[:, at], step))
             later[at] = nothing  # its memory is needed by the next
-            step()
         return torch.stack(found, dim=1)
 
-    def _enlarged(self, later: Tensor, earlier: Tensor, frame: Tensor) -> Tensor:
+    def _enlarged(
+        self, later: Tensor, earlier: Tensor, frame: Tensor, step: Callable[[], None]
+    ) -> Tensor:
         x = leaky(self.fusion(torch.cat([later.to(earlier.dtype), earlier], dim=1)))
-        x = leaky(self.carafe2(leaky(self.carafe1(x))))
+        x = leaky(self.carafe1(x))
+        step()
+        x = leaky(self.carafe2(x))
+        step()
         x = self.conv_last(leaky(self.conv_hr(x)))
+        step()
         return x.float() + interpolate(frame.float(), scale_factor=SCALE, mode="bilinear")
 
 
@@ -147,6 +152,8 @@ class NegVsr(nn.Module):
         )
         self.basicvsr = BasicVsr(mid, blocks, compressed, hr, flow)
         self._blocks = cleaning
+        # Convolutions of few channels take half the time so.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
     def cleaning_radius(self) -> int:
