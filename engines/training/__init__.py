@@ -36,6 +36,7 @@ _RECIPES: dict[str, str] = {
     "pitsep-small": "engines.separation.train:unnamed",
     "upsr-small": "engines.superres.upsr.train:small",
     "ediffsr-small": "engines.superres.ediffsr.train:small",
+    "negvsr-small": "engines.superres.negvsr.train:small",
     "lm-small": "engines.quantize.train:small",
     "fast-x2": "engines.superres.train:fast_x2",
     "fast-x4": "engines.superres.train:fast_x4",

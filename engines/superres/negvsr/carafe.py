@@ -44,8 +44,8 @@ class Carafe(nn.Module):
         batch, _, height, width = x.shape
         logits = self.content_encoder(self.channel_compressor(x))
         shape = (batch, _KERNEL**2, self.scale**2, height, width)
-        weights = logits.float().contiguous().reshape(shape).softmax(dim=1)
-        found = gathered(pad(x.float().contiguous(), (_MARGIN,) * 4), weights)
+        weights = logits.float().reshape(shape).softmax(dim=1)
+        found = gathered(pad(x.float(), (_MARGIN,) * 4), weights)
         return pixel_shuffle(found.reshape(batch, -1, height, width), self.scale)
 
 

@@ -152,8 +152,6 @@ class NegVsr(nn.Module):
         )
         self.basicvsr = BasicVsr(mid, blocks, compressed, hr, flow)
         self._blocks = cleaning
-        # Convolutions of few channels take half the time so.
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
     def cleaning_radius(self) -> int:
