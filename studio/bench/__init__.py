@@ -24,6 +24,7 @@ BENCHES: dict[str, str] = {
     "speech": "studio.bench.speech",
     "superres": "studio.bench.superres",
     "superres-speed": "studio.bench.superres_speed",
+    "superres-video": "studio.bench.superres_video",
     "speech-steps": "studio.bench.speech_steps",
     "speech-long": "studio.bench.speech_long",
     "separation": "studio.bench.separation",

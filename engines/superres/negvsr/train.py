@@ -186,5 +186,5 @@ def _distance(found: Tensor, truth: Tensor) -> Tensor:
 
 def small() -> NegvsrRecipe:
     """24 channels, three residual blocks a direction, OpenCV's flow."""
-    settings = {"mid": 24, "blocks": 3, "cleaning": 3, "compressed": 16, "hr": 16, "flow": "dis"}
+    settings = {"mid": 24, "blocks": 3, "cleaning": 3, "compressed": 8, "hr": 16, "flow": "dis"}
     return NegvsrRecipe("negvsr-small", "NegVSR, small", settings)
