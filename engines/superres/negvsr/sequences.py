@@ -21,6 +21,8 @@ _SMALL = (32, 18)  # width and height at which scenes are told apart
 _CUT = 20.0  # levels of 8 bits between two frames, in the mean
 _ALONE = 35.0  # where nothing is known of the frames before
 _TIMES = 3.0  # as much as between the frames before
+_OTHER = 0.15  # share of the pixels that have another brightness; a pan shows the same elsewhere
+_BINS = 16
 _REMEMBERED = 8
 
 
@@ -55,12 +57,19 @@ class Cuts:
             return False
         step = float(np.abs(small - last).mean())
         usual = float(np.mean(self._steps)) if self._steps else None
-        cut = step > _ALONE if usual is None else step > max(_CUT, _TIMES * usual)
+        unlike = step > _ALONE if usual is None else step > max(_CUT, _TIMES * usual)
+        cut = unlike and _apart(last, small) > _OTHER
         if cut:
             self._steps.clear()
         else:
             self._steps.append(step)
         return cut
+
+
+def _apart(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Share of the pixels by which the histograms of two frames differ, 0 to 1."""
+    counts = [np.histogram(each, _BINS, (0.0, 256.0))[0] / each.size for each in (one, other)]
+    return float(np.abs(counts[0] - counts[1]).sum()) / 2.0
 
 
 def sequences(frames: Iterable[Frame], most: int) -> Iterator[Sequence]:
