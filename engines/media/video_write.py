@@ -190,7 +190,8 @@ class VideoWriter:
             options = {
                 "preset": "medium",
                 "crf": f"{40.0 - 0.275 * quality:.1f}",  # 18, which is hard to tell apart, at 80
-                "x264-params": f"rc-lookahead={held}:sync-lookahead=0",
+                # The last makes the same film of the same frames each time.
+                "x264-params": f"rc-lookahead={held}:sync-lookahead=0:cpu-independent=1",
             }
         elif name == "mpeg4":
             self.notes.append("There is no encoder for H.264 here; the film is MPEG-4 Part 2")

@@ -181,7 +181,10 @@ def encoded(clip: Sequence[Picture], x264: bool, bits: float) -> Clip:
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as made:
         # One frame a second, so that bits a second are bits a frame.
-        stream = made.add_stream("libx264" if x264 and _has_x264() else "mpeg4", rate=1)
+        x264 = x264 and _has_x264()
+        # Without these x264 makes something else of the same frames now and then.
+        options = {"x264-params": "mbtree=0:cpu-independent=1"} if x264 else {}
+        stream = made.add_stream("libx264" if x264 else "mpeg4", rate=1, options=options)
         assert isinstance(stream, VideoStream)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.bit_rate = round(bits)

@@ -39,7 +39,7 @@ _NEGATIVE_SHARE = 0.5  # of batches that have negatives
 _GUIDANCE, _CLEANING = 0.2, 0.5  # shares of the loss
 _EPSILON = 1e-3  # of Charbonnier's distance
 _ONCE = 255.0  # threshold at which a sequence is cleaned once
-_HELD, _HELD_LOW, _HELD_FRAMES = 4, 64, 5
+_HELD_FRAMES = 5
 
 
 class NegvsrRecipe(Recipe):
@@ -52,6 +52,7 @@ class NegvsrRecipe(Recipe):
         """`batch` clips of `frames` frames whose sides are `low`, a multiple of 16."""
         self.name, self.title, self.settings = name, title, settings
         self.batch, self.low, self.frames = batch, low, frames
+        self.held, self.held_low = 4, 64  # clips that are validated on, and their side
         self.config = TrainConfig(
             rate=5e-4, muon=0.003, final_rate=0.01, betas=(0.9, 0.99), clip=0.5, half=True,
             validate_every=600.0,
@@ -131,7 +132,7 @@ class NegvsrRecipe(Recipe):
         random = np.random.default_rng(9)
         sums: dict[str, list[float]] = {}
         rows: list[Tensor] = []
-        for clip in self._ready().held(_HELD, _HELD_LOW * SCALE, _HELD_FRAMES):
+        for clip in self._ready().held(self.held, self.held_low * SCALE, _HELD_FRAMES):
             low, high = self._worn(clip, random), tensor(clip)
             with mixed(device):
                 found = network(low[None].to(device), _ONCE)[0].float().cpu()
