@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -12,8 +12,6 @@ from typing import Any, Self
 
 import av
 from av.error import FFmpegError
-from av.packet import Packet
-from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -22,6 +20,7 @@ from engines.media.provenance import to_comment, without_ours
 from engines.media.sound_ffmpeg import open_media
 from engines.media.sound_video import full_disk
 from engines.media.video_read import EXACT, KNOWN, Pixels, VideoReader
+from engines.media.video_tracks import OtherTracks
 
 # Sounds that an MP4 holds so that players know them; any other goes into a Matroska film.
 _MP4_SOUNDS = frozenset("aac mp3 mp2 ac3 eac3 alac flac opus dts".split())
@@ -29,7 +28,6 @@ _ENCODERS = ("libx264", "libopenh264", "mpeg4")
 _BITS_A_PIXEL = {"libopenh264": 0.12, "mpeg4": 0.25}  # at quality 80
 _TAGS_ASIDE = ("major_brand", "minor_version", "compatible_brands", "encoder")
 _LOOKAHEAD_BYTES = 200 << 20  # frames that the encoder holds back
-_LATE = 0.5  # seconds at the beginning, as of a broadcast that was cut out, that are taken off
 
 
 def film_suffix(path: Path) -> str:
@@ -69,9 +67,6 @@ class VideoWriter:
         quality: 1 to 100.
         provenance: goes into the comment; see `engines.media.provenance`.
 
-    Attributes:
-        notes: sentences for the person, what is not as in the film.
-
     Raises:
         UserError: there can be no such film.
     """
@@ -85,32 +80,25 @@ class VideoWriter:
         quality: int,
         provenance: Mapping[str, Any],
     ) -> None:
-        self.notes: list[str] = []
+        self._notes: list[str] = []
         self._out, self._partial = out, out.with_name(out.name + ".partial")
         self._name, self._facts = source.name, reader.facts
-        self._original = open_media(source)
         self._time_base = reader.time_base
-        self._end = None if reader.end is None else float(reader.end * reader.time_base)
-        late = (self._original.start_time or 0) * 1e-6
-        begin = float(reader.begin * reader.time_base)
-        self._cut = reader.cut
-        self._begin = begin if reader.cut else late if late > _LATE else 0.0
+        self._others = OtherTracks(source, reader)
         muxer = "mp4" if out.suffix == ".mp4" else "matroska"
         options = {"movie_timescale": "90000"} if muxer == "mp4" else {}
         self._file = self._partial.open("w+b", buffering=1 << 18)
         try:
             self._made = av.open(self._file, "w", format=muxer, container_options=options)
             self._picture = self._new_picture(size, quality)
-            self._copies = self._copied(reader.index, muxer)
+            self._others.add_to(self._made, self._picture, muxer)
             self._tell(provenance)
-            if self._cut and self._begin > 0.0:
-                with suppress(FFmpegError):
-                    self._original.seek(round(self._begin * 1e6), backward=True)
-            self._packets = self._whole(self._original)
-            self._next = next(self._packets, None)
-        except BaseException as error:
+        except (FFmpegError, ValueError) as error:
             self._give_up()
             raise self._sentence(error) from error
+        except BaseException:
+            self._give_up()
+            raise
 
     def __enter__(self) -> Self:
         """Gives itself."""
@@ -125,6 +113,11 @@ class VideoWriter:
         """Throw away what was not closed."""
         self._give_up()
 
+    @property
+    def notes(self) -> list[str]:
+        """Sentences for the person, what is not as in the film."""
+        return [*self._notes, *self._others.notes]
+
     def write(self, pixels: Pixels, pts: int, duration: int) -> None:
         """Encode the next frame: (h, w, 3) RGB, uint8 or uint16, and its times as read.
 
@@ -134,11 +127,11 @@ class VideoWriter:
         """
         try:
             frame = self._frame(pixels)
-            frame.pts = pts - round(Fraction(self._begin) / self._time_base)
+            frame.pts = pts - round(Fraction(self._others.begin) / self._time_base)
             frame.time_base = self._time_base
             if duration:
                 frame.duration = duration
-            self._copy_up_to(float(pts * self._time_base))
+            self._others.copy_up_to(float(pts * self._time_base))
             for packet in self._picture.encode(frame):
                 self._made.mux(packet)
         except (FFmpegError, ValueError) as error:
@@ -154,7 +147,7 @@ class VideoWriter:
         try:
             for packet in self._picture.encode(None):
                 self._made.mux(packet)
-            self._copy_up_to(None)
+            self._others.copy_up_to(None)
             self._made.close()
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -164,15 +157,13 @@ class VideoWriter:
             raise self._sentence(error) from error
 
     def _give_up(self) -> None:
-        for one in (getattr(self, "_made", None), self._original, self._file):
+        for one in (getattr(self, "_made", None), self._others, self._file):
             if one is not None:
                 with suppress(FFmpegError, ValueError, OSError):
                     one.close()
         self._partial.unlink(missing_ok=True)
 
-    def _sentence(self, error: BaseException) -> BaseException:
-        if not isinstance(error, FFmpegError | ValueError):
-            return error
+    def _sentence(self, error: FFmpegError | ValueError) -> Exception:
         return full_disk(error) or UserError(
             f"{self._name} could not be written as a film of this size; choose a smaller scale"
         )
@@ -194,14 +185,14 @@ class VideoWriter:
                 "x264-params": f"rc-lookahead={held}:sync-lookahead=0:cpu-independent=1",
             }
         elif name == "mpeg4":
-            self.notes.append("There is no encoder for H.264 here; the film is MPEG-4 Part 2")
+            self._notes.append("There is no encoder for H.264 here; the film is MPEG-4 Part 2")
         stream = self._made.add_stream(name, rate=rate.limit_denominator(60_000), options=options)
         assert isinstance(stream, VideoStream)
         deep = facts.bits > 8 and name == "libx264"
         stream.width, stream.height = width, height
         stream.pix_fmt = "yuv420p10le" if deep else "yuv420p"
         if facts.bits > 8 and not deep:
-            self.notes.append("The result has 8 bits a sample; the film has more")
+            self._notes.append("The result has 8 bits a sample; the film has more")
         if name in _BITS_A_PIXEL:
             share = _BITS_A_PIXEL[name] * 2.0 ** ((quality - 80) / 15)
             stream.bit_rate = round(share * width * height * float(rate))
@@ -233,92 +224,9 @@ class VideoWriter:
         made.color_primaries, made.color_trc = colours.primaries, colours.transfer
         return made
 
-    # --- what is copied ---------------------------------------------------------------------------
-
-    def _copied(self, picture: int, muxer: str) -> dict[int, Stream]:
-        copies: dict[int, Stream] = {}
-        for stream in self._original.streams:
-            if stream.index == picture:
-                _describe(stream, self._picture)
-                continue
-            text = stream.type == "subtitle" and (
-                muxer != "mp4" or stream.codec_context.name == "mov_text"
-            )
-            if stream.type == "audio" or text:
-                copies[stream.index] = self._made.add_stream_from_template(stream)
-                _describe(stream, copies[stream.index])
-            else:
-                kind = {"subtitle": "subtitles", "video": "pictures"}.get(stream.type, "data")
-                self._note(f"A track of {kind} is left out of the new film")
-        if not self._cut:
-            with suppress(AttributeError, ValueError):
-                self._made.set_chapters(self._original.chapters())
-        return copies
-
     def _tell(self, provenance: Mapping[str, Any]) -> None:
-        for name, text in self._original.metadata.items():
+        for name, text in self._others.metadata.items():
             if name not in _TAGS_ASIDE:
                 self._made.metadata[name] = text
-        comment = without_ours(self._original.metadata.get("comment", ""))
+        comment = without_ours(self._others.metadata.get("comment", ""))
         self._made.metadata["comment"] = f"{comment}\n{to_comment(provenance)}".strip()
-
-    def _copy_up_to(self, seconds: float | None) -> None:
-        """Mux the copied packets up to a time of the film, so that none waits in memory."""
-        end = self._end
-        while self._next is not None:
-            packet = self._next
-            when = _seconds(packet)
-            if when is not None and seconds is not None and when > seconds:
-                return
-            if end is not None and when is not None and when > end + _LATE:
-                self._next = None
-                return
-            if when is None or (
-                (not self._cut or when >= self._begin) and (end is None or when < end)
-            ):
-                self._mux(packet)
-            self._next = next(self._packets, None)
-
-    def _mux(self, packet: Packet) -> None:
-        assert packet.time_base is not None
-        shift = round(Fraction(self._begin) / Fraction(packet.time_base))
-        if shift:
-            packet.pts = None if packet.pts is None else packet.pts - shift
-            packet.dts = None if packet.dts is None else packet.dts - shift
-        packet.stream = self._copies[packet.stream.index]
-        self._made.mux(packet)
-
-    def _whole(self, original: Any) -> Iterator[Packet]:
-        """The packets that hold something, up to where a file that was cut short ends."""
-        streams = [stream for stream in original.streams if stream.index in self._copies]
-        packets = original.demux(streams) if streams else iter(())
-        while True:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                return
-            except FFmpegError:
-                self._note("The film ends early or is damaged; its sound was copied up to there")
-                return
-            if packet.size:
-                yield packet
-
-    def _note(self, text: str) -> None:
-        if text not in self.notes:
-            self.notes.append(text)
-
-
-def _seconds(packet: Packet) -> float | None:
-    time = packet.dts if packet.dts is not None else packet.pts
-    if time is None or packet.time_base is None:
-        return None
-    return float(time * packet.time_base)
-
-
-def _describe(old: Stream, new: Stream) -> None:
-    """Language, title and role of a track."""
-    for name, text in old.metadata.items():
-        if name in ("language", "title", "handler_name"):
-            new.metadata[name] = text
-    with suppress(AttributeError, TypeError):
-        new.disposition = old.disposition  # pyright: ignore[reportAttributeAccessIssue]
