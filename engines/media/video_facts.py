@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 from av.container import InputContainer
 from av.error import FFmpegError
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideData, Type
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -78,9 +80,8 @@ class VideoFacts:
     @property
     def shown(self) -> tuple[int, int]:
         """(height, width) as a player shows it, without the shape of pixels."""
-        sides = (self.height, self.width)
         upright = self.turned is None or abs(self.turned[0]) >= abs(self.turned[1])
-        return sides if upright else sides[::-1]
+        return (self.height, self.width) if upright else (self.width, self.height)
 
     @property
     def frames(self) -> int:
@@ -194,9 +195,9 @@ def facts_of(
 
 
 def _turned(frame: VideoFrame) -> tuple[int, int, int, int] | None:
-    for side in frame.side_data:
+    for side in cast("Iterable[SideData]", frame.side_data):
         if side.type == Type.DISPLAYMATRIX:
-            a, b, _, c, d = struct.unpack("=5i", bytes(side)[:20])
+            a, b, _, c, d = struct.unpack("=5i", bytes(side)[:20])  # type: ignore[call-overload]
             found = (a, b, c, d)
             return None if found == _UPRIGHT else found
     return None

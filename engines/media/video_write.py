@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import av
+from av.codec import Codec
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -48,7 +49,7 @@ def encoder() -> str:
     """The best encoder that this machine's ffmpeg libraries have."""
     for name in _ENCODERS[:-1]:
         with suppress(Exception):
-            av.codec.Codec(name, "w")
+            Codec(name, "w")
             return name
     return _ENCODERS[-1]
 

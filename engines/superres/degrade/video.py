@@ -13,6 +13,7 @@ from functools import cache
 
 import av
 import numpy as np
+from av.codec import Codec
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -118,10 +119,11 @@ class Footage:
         if random.random() < 0.5:
             low, high = stage.noise
             level = Drift(random, (low / 255.0, high / 255.0), _NOISE / 255.0)
-            clip = [f + gaussian_noise(f, grey, random) * np.float32(level()) for f in clip]
+            noise = gaussian_noise
         else:
             level = Drift(random, stage.poisson, _POISSON)
-            clip = [f + poisson_noise(f, grey, random) * np.float32(level()) for f in clip]
+            noise = poisson_noise
+        clip = [_with(frame, noise(frame, grey, random), level()) for frame in clip]
         quality = Drift(random, self.ways.quality, _QUALITY)
         return [jpeg(frame, round(quality())) for frame in clip]
 
@@ -157,6 +159,10 @@ class Footage:
 
     def _encoded(self, clip: Clip, random: np.random.Generator) -> Clip:
         return encoded(clip, random.random() < _X264_SHARE, random.uniform(*self.bits))
+
+
+def _with(picture: Picture, noise: Picture, level: float) -> Picture:
+    return np.asarray(picture + noise * np.float32(level), dtype=np.float32)
 
 
 def full(scale: int) -> Footage:
@@ -207,7 +213,7 @@ def encoded(clip: Sequence[Picture], x264: bool, bits: float) -> Clip:
 @cache
 def _has_x264() -> bool:
     try:
-        av.codec.Codec("libx264", "w")
+        Codec("libx264", "w")
     except ValueError:
         return False
     return True

@@ -96,7 +96,7 @@ def _groups(films: Sequence[Path], count: int) -> Iterator[list[Levels]]:
             held: list[Levels] = []
             for number, frame in enumerate(reader):
                 deep = frame.pixels.dtype.itemsize == 2
-                held.append((frame.pixels >> 8).astype(np.uint8) if deep else frame.pixels)
+                held.append((frame.pixels >> (8 if deep else 0)).astype(np.uint8))
                 if len(held) == count:
                     yield held
                     held = []

@@ -127,7 +127,7 @@ class _Work:
     ) -> None:
         facts = reader.facts
         self._params, self._job, self._reader, self._facts = params, job, reader, facts
-        self.size = tuple(_even(side * params.scale) for side in (facts.height, facts.width))
+        self.size = (_even(facts.height * params.scale), _even(facts.width * params.scale))
         self.models = {} if model is None else {model.file.id: model.file.sha256}
         self._stem = job.workspace / short(path.stem)
         part = "-preview" if params.preview else ""

@@ -114,7 +114,10 @@ def _tone(made: Any, stream: AudioStream, seconds: float) -> None:
 def pictures(path: Path) -> list[NDArray[np.uint8]]:
     """All frames of a film as RGB, without our code."""
     with av.open(path) as opened:
-        return [frame.to_ndarray(format="rgb24") for frame in opened.decode(video=0)]
+        return [
+            np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+            for frame in opened.decode(video=0)
+        ]
 
 
 def times(path: Path) -> list[float]:

@@ -192,6 +192,15 @@ def test_strength_blends(tmp_path: Path) -> None:
     assert np.abs(found[0] - found[2]).mean() > 5.0
 
 
+def test_the_same_film_gives_the_same_film(tmp_path: Path) -> None:
+    source = film(tmp_path / "clip.mp4", moving(5, 40, 56), sound="aac")
+    bodies = []
+    for number in range(3):
+        path = run(source, FilmJob(tmp_path / f"work{number}"), scale=2.0).outputs[0].path
+        bodies.append(path.read_bytes())
+    assert bodies[0] == bodies[1] == bodies[2]
+
+
 def test_a_preview_is_one_second(tmp_path: Path) -> None:
     source = film(tmp_path / "clip.mp4", moving(60, 32, 40), sound="aac")
     result = run(source, FilmJob(tmp_path / "work"), preview=True, start=0.5, scale=2.0)

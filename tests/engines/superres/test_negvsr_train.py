@@ -14,7 +14,7 @@ import torch
 
 from engines.base import UserError
 from engines.superres.metrics.temporal import unsteadiness
-from engines.superres.negvsr.clips import filmed, tensor
+from engines.superres.negvsr.clips import Picture, filmed, tensor
 from engines.superres.negvsr.negatives import draw_turns, mixed_with, turned
 from engines.superres.negvsr.noise import collect, library
 from engines.superres.negvsr.train import NegvsrRecipe
@@ -109,10 +109,15 @@ def test_turns_are_as_many_as_they_should_be() -> None:
 # --- clips -------------------------------------------------------------------------------------
 
 
+def blurred(random: np.random.Generator, side: int, sigma: float) -> Picture:
+    """Noise of large structures, over the whole range."""
+    smooth = cv2.GaussianBlur(random.random((side, side, 3), dtype=np.float32), (0, 0), sigma)
+    return np.asarray(((smooth - 0.5) * 5 + 0.5).clip(0, 1), np.float32)
+
+
 def test_a_camera_moves_over_a_photo_and_comes_back_the_same() -> None:
     random = np.random.default_rng(2)
-    picture = cv2.GaussianBlur(random.random((96, 96, 3), dtype=np.float32), (0, 0), 2.0)
-    picture = (picture - 0.5) * 4 + 0.5
+    picture = blurred(random, 96, 2.0)
     steps: list[float] = []
     for seed in range(6):
         clip = filmed(picture, None, 5, 64, np.random.default_rng(seed))
@@ -128,8 +133,7 @@ def test_a_camera_moves_over_a_photo_and_comes_back_the_same() -> None:
 
 def test_noise_makes_a_film_unsteady_and_movement_does_not() -> None:
     random = np.random.default_rng(2)
-    picture = cv2.GaussianBlur(random.random((144, 144, 3), dtype=np.float32), (0, 0), 3.0)
-    truth = tensor(filmed(((picture - 0.5) * 5 + 0.5).clip(0, 1), None, 4, 96, random))
+    truth = tensor(filmed(blurred(random, 144, 3.0), None, 4, 96, random))
     noise = 0.05 * torch.from_numpy(random.standard_normal(truth.shape, dtype=np.float32))
     still = unsteadiness(truth, truth, 8)
     assert still < 2.5

@@ -49,7 +49,7 @@ def test_frames_come_back_small_and_as_levels(make: type, seed: int) -> None:
 
 @pytest.mark.parametrize("x264", [True, False])
 def test_fewer_bits_are_farther_from_the_original(x264: bool) -> None:
-    photo = cv2.imread(str(sorted(PHOTOS.glob("*.png"))[0])).astype(np.float32) / np.float32(255.0)
+    photo = np.asarray(cv2.imread(str(sorted(PHOTOS.glob("*.png"))[0])), np.float32) / 255.0
     frames = filmed(photo, None, 5, 160, np.random.default_rng(1))
     errors = []
     for bits in (1e3, 1e5):
