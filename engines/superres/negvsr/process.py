@@ -67,7 +67,7 @@ def enlarge(path: Path, params: NegvsrParams, job: Job, engine: str, version: st
         "height": Measurement(height, "px"),
         "frames": Measurement(work.written),
         "scenes": Measurement(work.scenes),
-        "frames_per_second": Measurement(work.written / max(seconds, 1e-9), "1/s"),
+        "frames_per_second": Measurement(work.written / max(seconds, 1e-9), "frames/s"),
         "seconds": Measurement(perf_counter() - begun, "s"),
     }
     comparison, thumbnail = work.shown_frame()
