@@ -24,6 +24,7 @@ _BUILT_IN: dict[str, str] = {
     "superres.upsr": "engines.superres.engine:UpsrEngine",
     "superres.ediffsr": "engines.superres.engine:EdiffsrEngine",
     "superres.reddiff": "engines.superres.engine:ReddiffEngine",
+    "superres.negvsr": "engines.superres.engine:NegvsrEngine",
     "superres.spandrel": "engines.superres.engine:SpandrelEngine",
     "superres.classical": "engines.superres.engine:ClassicalEngine",
     "quantize.awq": "engines.quantize.engine:AwqEngine",

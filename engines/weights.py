@@ -51,6 +51,7 @@ _NETWORKS: dict[str, str] = {
     "superres.upsr/g": "engines.superres.upsr.checkpoint:REGRESSOR",
     "superres.ediffsr/net": "engines.superres.ediffsr.checkpoint:SPEC",
     "superres.reddiff/prior": "engines.superres.reddiff.checkpoint:SPEC",
+    "superres.negvsr/net": "engines.superres.negvsr.checkpoint:SPEC",
     "superres.spandrel/ncnn": "engines.superres.community.ncnn_file:SPEC",
     # Knows many architectures, so it is asked last.
     "superres.spandrel/torch": "engines.superres.community.torch_file:SPEC",

@@ -117,7 +117,7 @@ def replace_sound(
             os.fsync(file.fileno())
         os.replace(partial, out)
     except (FFmpegError, ValueError) as error:
-        full = _full_disk(error)
+        full = full_disk(error)
         if full is not None:
             raise full from error
         raise UserError(
@@ -129,7 +129,7 @@ def replace_sound(
     return tuple(job.notes)
 
 
-def _full_disk(error: BaseException | None) -> OSError | None:
+def full_disk(error: BaseException | None) -> OSError | None:
     """What the system said, where that lies behind what PyAV says."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT, EFBIG):

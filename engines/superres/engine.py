@@ -1,4 +1,4 @@
-"""The super-resolution engines as the studio sees them; all go through `process.enlarge`."""
+"""The super-resolution engines as the studio sees them; pictures go through `process.enlarge`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from engines.base import Job, MediaKind, Params, Result, UserError
 from engines.media.picture import PICTURE_SUFFIXES
+from engines.media.sound_facts import VIDEO_SUFFIXES
 from engines.superres.classical import ClassicalParams
 from engines.superres.community.params import SpandrelParams
 from engines.superres.ediffsr.params import EdiffsrParams
+from engines.superres.negvsr.params import NegvsrParams
 from engines.superres.reddiff.params import ReddiffParams
 from engines.superres.upsr.params import UpsrParams
 
@@ -153,3 +155,27 @@ class SpandrelEngine(_SuperresEngine):
         from engines.superres.community.choose import choose
 
         return partial(choose, params, job)
+
+
+class NegvsrEngine:
+    """NegVSR: films, each frame with what its neighbours know."""
+
+    id: ClassVar[str] = "superres.negvsr"
+    title: ClassVar[str] = "NegVSR (films)"
+    tab: ClassVar[str] = "Super-resolution"
+    summary: ClassVar[str] = (
+        "Enlarges films four times and takes noise and compression off, frame by frame with what "
+        "the frames around know"
+    )
+    accepts: ClassVar[tuple[MediaKind, ...]] = ("video",)
+    suffixes: ClassVar[tuple[str, ...]] = VIDEO_SUFFIXES
+    version: ClassVar[str] = "1"
+    Params: ClassVar[type[Params]] = NegvsrParams
+
+    def run(self, inputs: Sequence[Path], params: Any, job: Job) -> Result:
+        """Enlarge one film; see `engines.base.Engine.run`."""
+        from engines.superres.negvsr.process import enlarge
+
+        if len(inputs) != 1:
+            raise UserError("NegVSR takes one film at a time")
+        return enlarge(inputs[0], params, job, self.id, self.version)

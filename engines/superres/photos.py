@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engines.base import UserError
 from engines.superres import drawn
 from engines.training import photos as photographs
 from engines.training.photos import photos, sharp_places
@@ -31,11 +32,15 @@ class Crops:
         side: height and width of a crop.
 
     Raises:
-        UserError: there is no photo to be had.
+        UserError: there is no photo to be had, or none that is large enough.
     """
 
     def __init__(self, cache: Path, data: Path | None, side: int) -> None:
-        found = photos(cache, data)
+        found = [one for one in photos(cache, data) if min(one.pixels.shape[:2]) > side]
+        if not found:
+            raise UserError(
+                f"No photo is larger than {side} pixels once it is reduced; give larger ones"
+            )
         held = [photo for photo in found if any(mark in photo.name for mark in HELD_OUT)]
         self._held = held or found[:: max(len(found) // 4, 1)][:4]
         self._photos = [photo for photo in found if photo not in self._held] or found

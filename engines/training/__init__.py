@@ -37,6 +37,7 @@ _RECIPES: dict[str, str] = {
     "upsr-small": "engines.superres.upsr.train:small",
     "ediffsr-small": "engines.superres.ediffsr.train:small",
     "reddiff-prior": "engines.superres.reddiff.train:prior",
+    "negvsr-small": "engines.superres.negvsr.train:small",
     "lm-small": "engines.quantize.train:small",
     "fast-x2": "engines.superres.train:fast_x2",
     "fast-x4": "engines.superres.train:fast_x4",

@@ -25,6 +25,7 @@ BENCHES: dict[str, str] = {
     "superres": "studio.bench.superres",
     "superres-inverse": "studio.bench.superres_inverse",
     "superres-speed": "studio.bench.superres_speed",
+    "superres-video": "studio.bench.superres_video",
     "speech-steps": "studio.bench.speech_steps",
     "speech-long": "studio.bench.speech_long",
     "separation": "studio.bench.separation",

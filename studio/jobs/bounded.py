@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from engines import registry
+from engines.base import UserError
 from studio.config import KEPT, LOCAL, Settings
 from studio.jobs.executor import Executor
 from studio.jobs.task import Outcome, Progress, Task
@@ -105,10 +107,24 @@ def measure(path: Path) -> Look:
         return Look(more={"megapixels": found.width * found.height / 1e6})
     if suffix in raw_file.RAW_SUFFIXES:
         return Look(more={"megapixels": _raw_pixels(path) / 1e6})
-    if suffix in (*sound_facts.SOUND_SUFFIXES, *sound_facts.VIDEO_SUFFIXES):
+    if suffix in sound_facts.VIDEO_SUFFIXES:
+        return Look(more={"minutes": _film_seconds(path) / 60})
+    if suffix in sound_facts.SOUND_SUFFIXES:
         sound = sound_read.read_facts(path)
         return Look(more={"minutes": sound.seconds / 60})
     return Look()
+
+
+def _film_seconds(path: Path) -> float:
+    """Length of a film, of which picture and sound may have different ones, or one be missing."""
+    from engines.media.sound_read import read_facts
+    from engines.media.video_facts import read_video_facts
+
+    found: list[float] = []
+    for read in (read_video_facts, read_facts):
+        with suppress(UserError):
+            found.append(read(path).seconds)
+    return max(found, default=0.0)
 
 
 def _raw_pixels(path: Path) -> int:

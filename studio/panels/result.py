@@ -24,6 +24,7 @@ _STRIP = 120  # more results of one batch than this are found in the history
 _LOOK_BACK = 50
 _ENDED = ("done", "failed", "cancelled")
 _UNDER_WAY = ("queued", "running", "interrupted")
+_PLAYED = (".mp4", ".m4v", ".webm")  # films that browsers play
 _PEAK = "peak_mb"  # measured of every job, so it is said with the record
 
 
@@ -189,6 +190,13 @@ class ResultPanel:
                     "spans": picture.facts.get("spans", []),
                 }
                 for sound, picture in job.tracks
+            ],
+            "films": []
+            if job.tracks
+            else [
+                file
+                for file in job.outputs
+                if file.name.lower().endswith(_PLAYED) and not file.missing
             ],
             "downloads": sorted(job.outputs, key=lambda file: not file.primary),
             "sides": self._sides,

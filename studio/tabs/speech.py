@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import gradio as gr
 
 from engines.base import Engine
 from studio.config import Settings
+from studio.film_facts import clock
 from studio.markup import render
 from studio.panels.result import Reading, Row, Verdict, plain_reading
 from studio.reader import FileReader, Look
@@ -121,12 +121,3 @@ def sound_facts(path: Path) -> tuple[str, ...]:
     found = read_facts(path)
     words = (clock(found.seconds), found.describe(), "with picture" if found.has_video else "")
     return tuple(word for word in words if word)
-
-
-def clock(seconds: float) -> str:
-    """A length as players show it: 0:06, 58:12, 1:02:03; "" if it is not known."""
-    if not math.isfinite(seconds) or seconds <= 0:
-        return ""
-    whole = max(1, round(seconds))
-    hours, minutes = whole // 3600, whole // 60 % 60
-    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

@@ -11,6 +11,7 @@ from PIL import Image
 from playwright.sync_api import Locator, expect
 
 from tests.browser.visitor import NEEDS_CHROMIUM, Come, Visitor
+from tests.engines.media.make_film import film, moving
 
 pytestmark = NEEDS_CHROMIUM
 TAB = "super-resolution"
@@ -204,3 +205,33 @@ FINGERS = """(stage, fingers) => {
   for (let n = 1; n <= 10; n += 1) tell("pointermove", n / 10);
   tell("pointerup", 1);
 }"""
+
+
+def test_a_film_is_told_from_a_picture_run_and_played(come: Come, tmp_path: Path) -> None:
+    visitor = come()
+    page = visitor.page
+    clip = film(tmp_path / "clip.mp4", moving(30, 90, 160, 2), sound="aac")
+    visitor.open(TAB, session="Film")
+    visitor.send(TAB, [clip])
+    expect(page.locator(f"#ns-files-{TAB}")).to_contain_text("25 frames a second")
+    page.locator(f"#run-{TAB}").click()  # with a method for pictures
+    expect(page.get_by_text("choose NegVSR (films)")).to_be_visible()
+    method = page.locator(f"#method-{TAB}")
+    method.get_by_role("combobox").click()
+    page.get_by_role("option", name="NegVSR (films)").click()
+    page.locator("#superres-negvsr-preview").get_by_role("checkbox").check()
+    strength = page.locator("#superres-negvsr-strength").get_by_role("spinbutton")
+    strength.fill("0")  # no weights ship
+    strength.press("Tab")
+    visitor.run(TAB)
+    visitor.until_idle()
+    result = page.locator(RESULT)
+    expect(result.locator(".ns-headline")).to_contain_text("25")
+    player = result.locator("video.ns-film")
+    expect(player).to_be_visible()
+    page.wait_for_function("() => document.querySelector('video.ns-film').readyState > 0")
+    seen = player.evaluate("(one) => [one.videoWidth, one.videoHeight, one.duration, one.error]")
+    assert (seen[0], seen[1], round(seen[2]), seen[3]) == (640, 360, 1, None)
+    expect(result.locator("ns-compare")).to_have_count(1)
+    visitor.assert_readable()
+    visitor.assert_fits(390)

@@ -22,16 +22,19 @@ from engines.base import Job, Measurement, Output, Result, UserError
 from engines.superres.params import SuperresParams
 from engines.superres.preview import PreviewEngine, PreviewParams, place
 from studio.config import LOCAL
+from studio.film_facts import picture_or_film
 from studio.http import StudioRoutes
 from studio.jobs.service import Studio
 from studio.jobs.views import NotFound
 from studio.overview import overview
 from studio.panels.preview import PreviewPanel
+from studio.panels.result import ResultPanel
 from studio.picture_facts import picture_facts
 from studio.preview import Previews, Region
 from studio.scene import View
 from studio.tabs.superres import SuperresTab, verdict
 from studio.visitors import Visitors
+from tests.engines.media.make_film import film, moving
 from tests.studio.scenes import inbox_of, scene_of
 
 TAB = "super-resolution"
@@ -155,6 +158,55 @@ def test_the_panel_names_the_chosen_pictures_to_the_browser(studio: Studio, phot
     inbox_of(studio).remove(session, TAB)
     assert panel.html(scene) == ""
     assert panel.html(scene_of(studio, view=View(tab="raw"))) is None
+
+
+# --- films ------------------------------------------------------------------------------------
+
+
+def test_facts_of_a_film_and_of_a_picture_beside_it(tmp_path: Path, photo: Path) -> None:
+    clip = film(tmp_path / "clip.mp4", moving(50, 32, 48), sound="aac", turned=90)
+    found = picture_or_film(clip)
+    assert found.facts == ("0:02", "32 x 48", "25 frames a second", "with sound")
+    assert not found.more  # no region of it can be looked at
+    assert picture_or_film(photo) == picture_facts(photo)
+    clip.write_bytes(b"no film")
+    with pytest.raises(UserError, match=r"clip\.mp4"):
+        picture_or_film(clip)
+
+
+def test_films_and_pictures_each_have_their_methods(studio: Studio, tmp_path: Path) -> None:
+    engines = [registry.engine_class(one) for one in (CLASSICAL, "superres.negvsr")]
+    tab = SuperresTab("Super-resolution", engines)
+    assert {".png", ".mp4"} <= set(tab.suffixes)
+    clip = film(tmp_path / "clip.mp4", moving(2))
+    _chosen(studio, clip)
+    inbox, scene = inbox_of(studio), scene_of(studio, view=View(tab=TAB))
+    with gr.Blocks():
+        tab.build(studio, inbox, lambda _network: [])
+    values = [
+        field.shown(field.default) for one in tab.forms for field in one.form.fields
+    ]  # as a page that was not touched has them
+    with pytest.raises(UserError, match=r"Films are enlarged by another .* NegVSR"):
+        tab.submit(scene, inbox, CLASSICAL, values)
+    tab.submit(scene, inbox, "superres.negvsr", values)
+    [job] = studio.wait(LOCAL, [one.id for one in studio.jobs(LOCAL)], poll=0.01)
+    assert (job.engine, job.state) == ("superres.negvsr", "failed")
+    assert "train negvsr-small" in (job.error or "")
+
+
+def test_a_film_is_played_where_the_result_is(studio: Studio, tmp_path: Path) -> None:
+    clip = film(tmp_path / "clip.mp4", moving(3, 32, 48))
+    session = studio.open_session(LOCAL).id
+    ids = studio.submit(LOCAL, session, "superres.negvsr", [[clip]], {"strength": 0.0})
+    [job] = studio.wait(LOCAL, ids, poll=0.01)
+    assert job.state == "done", job.error
+    with gr.Blocks():
+        panel = ResultPanel(TAB, ("", ""), SuperresTab("Super-resolution", []).read)
+    html = panel.html(scene_of(studio, view=View(tab=TAB, open={TAB: job.id}))) or ""
+    assert job.primary is not None
+    assert re.search(rf'<video [^>]*src="studio/file/{job.primary.id}/clip-lanczos-4x\.mp4"', html)
+    assert html.count("<ns-compare ") == 1
+    assert re.search(r"<dt>Frames</dt><dd>3\b", html)
 
 
 # --- regions -----------------------------------------------------------------------------------
@@ -313,6 +365,7 @@ def test_what_cannot_be_enlarged_says_so(
     session, key = _chosen(studio, photo)
     for wanted, said in [
         (_wanted("speech.storm"), "cannot be looked at"),
+        (_wanted("superres.negvsr"), r"does not read photo\.png"),
         (_wanted(PreviewEngine.id), "cannot be looked at"),
         (_wanted("nobody"), "There is no engine called nobody"),
         (_wanted(values={"scale": 99}), "scale: "),

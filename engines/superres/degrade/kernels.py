@@ -15,8 +15,8 @@ from scipy.special import j1
 Kernel = NDArray[np.float32]
 
 # iso, aniso, generalised iso, generalised aniso, plateau iso, plateau aniso
-_KINDS = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
-_SINC_SHARE = 0.1
+KINDS = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
+SINC_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class Blur:
 def draw_kernel(random: np.random.Generator, blur: Blur) -> Kernel:
     """A kernel as one stage draws it: a sinc one time in ten, else out of six Gaussian kinds."""
     size = _odd(random, blur.largest)
-    if random.random() < _SINC_SHARE:
+    if random.random() < SINC_SHARE:
         lowest = np.pi / 3 if size < 13 else np.pi / 5
         return sinc(size, random.uniform(lowest, np.pi))
-    kind = int(random.choice(6, p=_KINDS))
+    kind = int(random.choice(6, p=KINDS))
     sigma = [random.uniform(*blur.sigma) for _ in range(2)]
     if kind % 2 == 0:
         sigma[1] = sigma[0]
