@@ -134,7 +134,7 @@ def is_diffusion(path: Path) -> bool:
         config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(config, dict) and "_class_name" in config and "_diffusers_version" in config
+    return isinstance(config, dict) and "_class_name" in config
 
 
 def read_folder(path: Path) -> ModelFolder:

@@ -37,6 +37,7 @@ _RECIPES: dict[str, str] = {
     "upsr-small": "engines.superres.upsr.train:small",
     "ediffsr-small": "engines.superres.ediffsr.train:small",
     "lm-small": "engines.quantize.train:small",
+    "ddpm-small": "engines.quantize.diffusion.train:small",
     "fast-x2": "engines.superres.train:fast_x2",
     "fast-x4": "engines.superres.train:fast_x4",
     "fast-x4-photo": "engines.superres.train:fast_x4_photo",

@@ -171,10 +171,11 @@ class Adapted:
 
     def groups(self) -> list[dict[str, Any]]:
         """For the optimiser, with the peak of each part's learning rate."""
-        weight, step = float(self.scale.mean()), float(self.scales[0])
+        scale = self.scale.detach()
+        weight, step = float(scale.mean()), float(self.scales[0].detach())
         rates = {
             "adapter": ([self.left, self.right], weight * _ADAPTER_SHARE),
-            "scale": ([self.scale], min(_WEIGHT_RATE, _MOST * float(self.scale.min()))),
+            "scale": ([self.scale], min(_WEIGHT_RATE, _MOST * float(scale.min()))),
             "steps": ([*self.scales], min(_STEP_RATE, _MOST * step)),
             "zeros": ([*self.zeros], _STEP_RATE),
         }

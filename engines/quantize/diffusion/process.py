@@ -1,4 +1,4 @@
-"""One diffusion model through one method: opened, calibrated, quantized, judged, written, checked."""
+"""One diffusion model through one method: calibrated, quantized, judged, written, checked."""
 
 from __future__ import annotations
 

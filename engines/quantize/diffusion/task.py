@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from engines.quantize.diffusion.layers import Stepped
 from engines.quantize.diffusion.network import Width
 from engines.quantize.diffusion.predictor import Predictor
 from engines.quantize.diffusion.ranges import Search, Watch, coded, input_range, weight_range
+from engines.quantize.diffusion.runtime import Runner
 from engines.quantize.diffusion.sampler import Calls, Sampler
 
 BATCH = 32  # calls of the network at once
@@ -99,10 +101,18 @@ def stepped(
     )  # fmt: skip
 
 
-def naive(task: Task) -> dict[str, Stepped]:
+@dataclass(frozen=True)
+class MinMax:
     """Every layer by its whole range and the nearest code: what the methods are compared with."""
-    grids = task.input_ranges("minmax")
-    return {
-        name: nearest(task, name, grids[name], symmetric=False, search="minmax")
-        for name in task.widths
-    }
+
+    name: ClassVar[str] = "minmax"
+
+    def quantize(self, task: Task, runner: Runner) -> dict[str, Stepped]:
+        """Quantize all layers of `task.widths` and put them into `runner`."""
+        grids = task.input_ranges("minmax")
+        layers = {
+            name: nearest(task, name, grids[name], symmetric=False, search="minmax")
+            for name in task.widths
+        }
+        runner.put_all(layers)
+        return layers
