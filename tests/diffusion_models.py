@@ -1,4 +1,4 @@
-"""Diffusion models of a few tiny layers with weights of chance, as folders that diffusers writes."""
+"""Diffusion models of a few tiny layers with weights of chance, as folders of diffusers."""
 
 from __future__ import annotations
 

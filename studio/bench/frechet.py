@@ -8,6 +8,8 @@ a picture. It tells two sets of the same kind of pictures apart, and is good for
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, leaky_relu
@@ -21,7 +23,7 @@ def features(pictures: Tensor) -> Tensor:
     """(n, 102) float64 of pictures (n, 3, H, W) in -1..1."""
     generator = torch.Generator().manual_seed(_SEED)
     x, found = pictures, [pictures.mean((2, 3)), pictures.std((2, 3))]
-    for channels, more in zip(_CHANNELS, _CHANNELS[1:], strict=False):
+    for channels, more in pairwise(_CHANNELS):
         weight = torch.randn((more, channels, 3, 3), generator=generator) / (9 * channels) ** 0.5
         x = leaky_relu(conv2d(x, weight, stride=2 if channels > 3 else 1, padding=1), 0.2)
         found += [x.mean((2, 3)), x.std((2, 3))]

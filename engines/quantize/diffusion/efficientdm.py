@@ -8,7 +8,8 @@ of the low-rank matrices follow the step sizes of their layer (section 4.2).
 
 Ours: the adapters are added to the weights in full precision, where the authors, to save memory,
 begin from weights that are rounded already; every step's grid has an optimiser state of its own,
-so that it moves only at its step; rates of step sizes are at most a hundredth of them.
+so that it moves only at its step; rates of step sizes are at most a hundredth of them; the
+adapters' rates have a factor, for fewer passes than the paper's.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class EfficientDm:
         passes: walks from noise to picture.
         batch: pictures a walk.
         rank: of the adapters.
-        rate: factor of all learning rates.
+        rate: factor of the adapters' learning rates.
     """
 
     name: ClassVar[str] = "efficientdm"
@@ -174,17 +175,14 @@ class Adapted:
         scale = self.scale.detach()
         weight, step = float(scale.mean()), float(self.scales[0].detach())
         rates = {
-            "adapter": ([self.left, self.right], weight * _ADAPTER_SHARE),
+            "adapter": ([self.left, self.right], self._rate * weight * _ADAPTER_SHARE),
             "scale": ([self.scale], min(_WEIGHT_RATE, _MOST * float(scale.min()))),
             "steps": ([*self.scales], min(_STEP_RATE, _MOST * step)),
             "zeros": ([*self.zeros], _STEP_RATE),
         }
         if self._bits >= 16:
             del rates["steps"], rates["zeros"]
-        return [
-            {"params": params, "lr": self._rate * rate, "peak": self._rate * rate}
-            for params, rate in rates.values()
-        ]
+        return [{"params": params, "lr": rate, "peak": rate} for params, rate in rates.values()]
 
     def parameters(self) -> dict[str, Tensor]:
         """What is learned, for keeping; the steps' grids as two vectors."""

@@ -118,8 +118,8 @@ class EfficientDmParams(DiffusionParams):
     )
     rate: float = option(
         1.0,
-        title="Learning rates",
-        description="Times the paper's; more where there are few passes",
+        title="Rate of adapters",
+        description="Times the paper's, which suits 160 passes of 100 steps; more for fewer",
         advanced=True,
         gt=0.0,
         le=100.0,
