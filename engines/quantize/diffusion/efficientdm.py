@@ -118,7 +118,7 @@ class EfficientDm:
         def visit(step: int, x: Tensor, t: Tensor, wanted: Tensor) -> None:
             task.check()
             done = (number + step / steps) / self.passes
-            task.progress(done, f"pass {number + 1} of {self.passes}")
+            task.learned(done, f"pass {number + 1} of {self.passes}")
             for group in optimiser.param_groups:
                 group["lr"] = group["peak"] * (1.0 - done)
             with torch.enable_grad():

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from engines.quantize.diffusion.folder import DiffusionFolder
+from engines.quantize.diffusion.folder import SCHEDULER, DiffusionFolder
 from engines.quantize.diffusion.layers import Stepped
 from engines.quantize.export.studio import METHOD, VERSION
 from engines.quantize.folder import CONFIG, PIPELINE
@@ -60,8 +60,9 @@ def write_model(
     for pattern in _BESIDE:
         for path in folder.path.glob(pattern):
             shutil.copyfile(path, made / path.name)
-    if not alone:
-        shutil.copyfile(folder.path / PIPELINE, made / PIPELINE)
+    beside = SCHEDULER if alone else PIPELINE
+    if (folder.path / beside).is_file():
+        shutil.copyfile(folder.path / beside, made / beside)
     for name, part in folder.parts.items():
         if name != "unet":
             _copy(part, made / name, check)

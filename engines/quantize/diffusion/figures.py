@@ -108,7 +108,7 @@ def _decoder(folder: DiffusionFolder) -> Callable[[Tensor], Tensor] | None:
     for name, kind in kinds:
         if name in folder.parts:
             try:
-                network = kind.from_pretrained(
+                network: Any = kind.from_pretrained(
                     str(folder.parts[name]), local_files_only=True, use_safetensors=True
                 ).float()
             except (OSError, ValueError, KeyError, RuntimeError):

@@ -20,6 +20,7 @@ NETWORKS = ("UNet2DModel", "UNet2DConditionModel")
 
 SCHEDULER = "scheduler_config.json"
 _DEFAULT = {"num_train_timesteps": 1000, "beta_schedule": "linear", "clip_sample": True}
+_SIDE = 8192  # pixels or channels of a picture that are believed
 _STEPS = 20_000  # most training steps of a schedule that is believed
 
 
@@ -68,10 +69,10 @@ def open_diffusion(path: Path) -> DiffusionFolder:
             if named
             else f"There is no {PIPELINE} in {path.name}; choose the folder of a diffusion pipeline"
         )
-    if not (path / PIPELINE).is_file():
-        return _checked(DiffusionFolder(path, read_folder(path), _scheduler(path), {}, ""))
-    index = _json(path / PIPELINE)
+    index = _json(path / PIPELINE) if (path / PIPELINE).is_file() else {}
     parts = {name: path / name for name in index if (path / name).is_dir()}
+    if "unet" not in parts and (path / CONFIG).is_file():  # also DDPM's first pipelines lie so
+        return _checked(DiffusionFolder(path, read_folder(path), _scheduler(path), {}, ""))
     if "unet" not in parts:
         raise UserError(
             f"{path.name} ({index.get('_class_name', '?')}) has no U-Net, and transformers that "
@@ -116,6 +117,10 @@ def _checked(folder: DiffusionFolder) -> DiffusionFolder:
             f"{' and '.join(NETWORKS)} can be quantized here"
         )
     channels, made = config.get("in_channels", 3), config.get("out_channels", 3)
+    size = config.get("sample_size") or 32
+    sides = size if isinstance(size, list | tuple) and len(size) == 2 else [size]
+    if not all(isinstance(one, int) and 1 <= one <= _SIDE for one in (*sides, channels)):
+        raise UserError(f"The config of {folder.name} names no picture size; fetch it again")
     if made not in (channels, 2 * channels):
         raise UserError(
             f"{folder.name} makes {made} channels of {channels}, so it needs more than noise to "

@@ -114,10 +114,4 @@ def _fill(network: Any, folder: DiffusionFolder, coded: set[str]) -> None:
     wanted = network.state_dict()
     plain = {k: v for k, v in wanted.items() if k.removesuffix(".weight") not in coded}
     for name, value in plain.items():
-        found = folder.network.tensor(name).float()
-        if found.shape != value.shape:
-            raise UserError(
-                f"{name} of {folder.name} is {tuple(found.shape)} where its config asks for "
-                f"{tuple(value.shape)}; fetch the model again"
-            )
-        value.copy_(found)
+        value.copy_(folder.network.tensor(name))

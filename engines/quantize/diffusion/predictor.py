@@ -7,7 +7,7 @@ classifier-free guidance). A condition is None, (B,) int64 or (B, tokens, width)
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from engines.base import UserError
 from engines.quantize.diffusion.folder import DiffusionFolder, picture_size
 
 Condition = Tensor | None
+_RENAMED = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
 _CONFUSED = (ValueError, KeyError, TypeError, AttributeError, RuntimeError, OSError)
 
 
@@ -90,17 +91,19 @@ def load_network(folder: DiffusionFolder, device: str) -> nn.Module:
     if folder.network.quantization is not None:
         raise UserError(f"{folder.name} is quantized already; choose the original model")
     network = make_network(folder)
-    wanted = network.state_dict()
-    for name in wanted:
-        place = folder.network.places.get(name)
-        if place is not None and place.shape != tuple(wanted[name].shape):
-            raise UserError(
-                f"{name} of {folder.name} is {place.shape} where its config asks for "
-                f"{tuple(wanted[name].shape)}; fetch the model again"
-            )
-    tensors = {name: folder.network.tensor(name) for name in wanted}
+    tensors = {name: folder.network.tensor(stored(folder, name)) for name in network.state_dict()}
     network.load_state_dict({name: value.float() for name, value in tensors.items()})
     return network.requires_grad_(False).eval().to(device)
+
+
+def stored(folder: DiffusionFolder, name: str) -> str:
+    """What the files call a tensor; the first releases of diffusers had other names."""
+    if name in folder.network.places:
+        return name
+    old = name
+    for now, before in _RENAMED.items():
+        old = old.replace(f".{now}.", f".{before}.")
+    return old if old in folder.network.places else name
 
 
 def make_network(folder: DiffusionFolder) -> nn.Module:
@@ -115,6 +118,8 @@ def make_network(folder: DiffusionFolder) -> nn.Module:
     made: Any = UNet2DModel if folder.kind == "UNet2DModel" else UNet2DConditionModel
     config = {k: v for k, v in folder.network.config.items() if k != "quantization_config"}
     try:
+        with torch.device("meta"):  # a config may ask for more than there is memory
+            _fits(folder, made.from_config(config).state_dict())
         return made.from_config(config).float()
     except _CONFUSED as error:
         said = str(error).strip().splitlines()
@@ -122,6 +127,19 @@ def make_network(folder: DiffusionFolder) -> nn.Module:
             f"The network of {folder.name} cannot be made from its config: "
             f"{said[0] if said else type(error).__name__}"
         ) from error
+
+
+def _fits(folder: DiffusionFolder, wanted: Mapping[str, Tensor]) -> None:
+    for name, value in wanted.items():
+        place = folder.network.places.get(stored(folder, name))
+        if place is not None and place.shape != tuple(value.shape):
+            raise UserError(
+                f"{name} of {folder.name} is {place.shape} where its config asks for "
+                f"{tuple(value.shape)}; fetch the model again"
+            )
+        coded = f"{name.removesuffix('weight')}codes" in folder.network.places
+        if place is None and not coded:
+            raise UserError(f"{folder.name} lacks the tensor {name}; fetch the model again")
 
 
 def twin(network: nn.Module) -> nn.Module:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from PIL import Image
@@ -45,10 +45,7 @@ _THUMB = 320
 class DiffusionMethod(Protocol):
     """One way to choose codes; instances hold their own settings and no state."""
 
-    @property
-    def name(self) -> str:
-        """As in the engine's id."""
-        ...
+    name: ClassVar[str]  # as in the engine's id
 
     def quantize(self, task: Task, runner: Runner) -> dict[str, Stepped]:
         """Quantize all layers of `task.widths` and put them into `runner`."""

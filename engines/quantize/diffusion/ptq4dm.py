@@ -55,7 +55,7 @@ class Ptq4dm:
 
                 def told(share: float, number: int = number) -> None:
                     text = f"block {number + 1} of {len(units)}"
-                    task.progress((number + share) / len(units), text)
+                    task.learned((number + share) / len(units), text)
 
                 told(0.0)
                 layers = self._unit(task, runner, unit, number, grids, told)

@@ -18,6 +18,7 @@ from engines.quantize.diffusion.runtime import Runner
 from engines.quantize.diffusion.sampler import Calls, Sampler
 
 BATCH = 32  # calls of the network at once
+_LOOKED = 0.1  # share of a method's work that looking at inputs is counted as
 Range = tuple[Tensor, Tensor]
 """Scale () float32 and zero point () uint8 of an input."""
 
@@ -50,6 +51,10 @@ class Task:
     check: Callable[[], None]
     progress: Callable[[float, str], None]
 
+    def learned(self, share: float, text: str) -> None:
+        """Progress after the inputs were looked at, from 0 to 1."""
+        self.progress(_LOOKED + (1.0 - _LOOKED) * share, text)
+
     def weight(self, name: str) -> Tensor:
         """(out, rest) float32 in full precision."""
         weight = self.layers[name].weight
@@ -66,7 +71,8 @@ class Task:
                 self.check()
                 self.teacher.raw(part.x, part.t, part.condition)
                 done += len(part)
-                self.progress(done / len(self.calls), "looking at what reaches the layers")
+                share = _LOOKED * done / len(self.calls)
+                self.progress(share, "looking at what reaches the layers")
         found: dict[str, Range] = {}
         for name, seen in watch.seen().items():
             self.check()

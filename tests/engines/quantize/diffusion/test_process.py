@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from engines.base import Cancelled, Result, UserError
 from engines.quantize.diffusion.engine import DiffusionEngine, EfficientDmEngine, Ptq4dmEngine
@@ -16,7 +17,7 @@ from engines.quantize.diffusion.export import WEIGHTS
 from engines.quantize.diffusion.folder import diffusion_facts, open_diffusion
 from engines.quantize.diffusion.load import load_diffusion
 from engines.quantize.folder import model_facts, open_folder
-from tests.diffusion_models import network, write_pipeline
+from tests.diffusion_models import network, write_pipeline, write_text_pipeline
 from tests.engines.quantize.test_process import FolderJob
 from tests.language_models import write_model
 
@@ -126,6 +127,34 @@ def test_classes_are_drawn(tmp_path: Path) -> None:
     model = write_pipeline(tmp_path / "classes", num_class_embeds=5)
     result = _run(EfficientDmEngine, model, FolderJob(tmp_path / "job"), iterations=1, batch=2)
     assert load_diffusion(result.outputs[0].path).sample(1, steps=2).shape == (1, 3, 8, 8)
+
+
+def test_pictures_of_texts_are_guided_and_decoded(tmp_path: Path) -> None:
+    model = write_text_pipeline(tmp_path / "text")
+    with pytest.raises(UserError, match="name one or more in prompts"):
+        _run(Ptq4dmEngine, model, FolderJob(tmp_path / "none"))
+    for engine, params in ENGINES:
+        told = params | {"prompts": ("a dark room", "light"), "guidance": 3.0}
+        result = _run(engine, model, FolderJob(tmp_path / engine.id), **told)
+        made = result.outputs[0].path
+        assert (made / "vae" / "config.json").is_file()
+        loaded = load_diffusion(made)
+        assert loaded.sample(1, steps=2, prompts=["light"]).shape == (1, 3, 8, 8)
+
+
+def test_the_names_of_the_first_releases_are_known(pipeline: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    old.mkdir()
+    for name in ("config.json", WEIGHTS):
+        shutil.copyfile(pipeline / "unet" / name, old / name)
+    (old / "model_index.json").write_text('{"_class_name": "DDPMPipeline", "unet": []}')
+    new = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    tensors = load_file(old / WEIGHTS)
+    for now, before in new.items():
+        tensors = {k.replace(f".{now}.", f".{before}."): v for k, v in tensors.items()}
+    save_file(tensors, old / WEIGHTS, {"format": "pt"})
+    one, other = (load_diffusion(path).sample(1, steps=2) for path in (pipeline, old))
+    assert torch.equal(one, other)
 
 
 def test_what_is_written_is_held_against_what_was_measured(
