@@ -320,7 +320,7 @@ def test_what_a_diffusion_model_lost_is_told_and_nobody_asks_it(
         "bits_per_weight": (4.18, "bit"), "noise_error_last_step": (0.05, ""),
     }  # fmt: skip
     reading = tab.read(measured)
-    assert [row.title for row in reading.headline] == [
+    assert [row.name for row in reading.headline] == [
         "Error of the predicted noise", "Size", "Bits a weight",
     ]  # fmt: skip
     assert (reading.headline[0].value, reading.headline[0].unit) == (1.23, "%")

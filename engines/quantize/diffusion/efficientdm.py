@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from engines.base import UserError
 from engines.quantize.diffusion.kept import keep_layers, kept_layers
-from engines.quantize.diffusion.layers import Stepped
+from engines.quantize.diffusion.layers import Stepped, rounded, straight
 from engines.quantize.diffusion.learning import load_state, save_state
 from engines.quantize.diffusion.network import compute
 from engines.quantize.diffusion.predictor import Predictor
@@ -154,7 +154,7 @@ class Adapted:
         self._module: Any = runner.network.get_submodule(name)
         self._state = runner.steps
         self._weight, self._zero = weight, zero.float().to(device)
-        self._levels = 2**width.weight - 1
+        self._weight_bits = width.weight
         self._bits = width.activation
         count, rest = len(task.sampler.timesteps), weight.shape[1]
         rank = min(rank, *weight.shape)
@@ -214,7 +214,8 @@ class Adapted:
         """The layer with its adapter merged, in codes of the scales as they are stored."""
         half = self.scale.maximum(self._least).half()
         merged = self._weight + self.left @ self.right
-        codes = (merged / half.float()).round_().add_(self._zero).clamp_(0, self._levels)
+        codes = (merged / half.float()).round_().add_(self._zero)
+        codes = codes.clamp_(0, 2**self._weight_bits - 1)
         scales = torch.stack([*self.scales]).clamp_min(self._input_least)
         zeros = torch.stack([*self.zeros]).round().clamp(0, 2 ** min(self._bits, 8) - 1)
         grid = scales, zeros.to(torch.uint8)
@@ -224,7 +225,7 @@ class Adapted:
         """(out, rest): Q(W + BA), with a gradient to adapter and scale."""
         scale = self.scale.maximum(self._least)
         merged = self._weight + self.left @ self.right
-        return _rounded(merged, scale, self._zero, self._levels)
+        return rounded(merged, scale, self._zero, self._weight_bits)
 
     def _forward(self, x: Tensor) -> Tensor:
         weight = self.weight().view_as(self._module.weight)
@@ -236,15 +237,5 @@ class Adapted:
         index = self._state.index
         assert isinstance(index, int)  # in a walk all pictures are at the same step
         scale = self.scales[index].clamp_min(self._input_least)
-        levels = 2**self._bits - 1
-        return _rounded(x, scale, _straight(self.zeros[index]).clamp(0, levels), levels)
-
-
-def _rounded(x: Tensor, scale: Tensor, zero: Tensor, levels: int) -> Tensor:
-    """On the grid; the gradient passes rounding as if it were none, and reaches scale and zero."""
-    codes = (_straight(x / scale) + zero).clamp(0, levels)
-    return (codes - zero) * scale
-
-
-def _straight(x: Tensor) -> Tensor:
-    return x + (x.round() - x).detach()
+        zero = straight(self.zeros[index]).clamp(0, 2**self._bits - 1)
+        return rounded(x, scale, zero, self._bits)

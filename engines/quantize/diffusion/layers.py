@@ -97,6 +97,17 @@ class Stepped(QuantizedLayer):
 
 
 def rounded(x: Tensor, scale: Tensor, zero: Tensor, bits: int) -> Tensor:
-    """`x` on the grid of `scale` and `zero` (floats of whole numbers), which fit its shape."""
-    codes = (x / scale).round_().add_(zero).clamp_(0, 2**bits - 1)
-    return codes.sub_(zero).mul_(scale)
+    """`x` on the grid of `scale` and `zero` (floats of whole numbers), which fit its shape.
+
+    Where something is learned, the gradient passes rounding as if it were none, and reaches `x`
+    within the range, scale and zero.
+    """
+    codes = x / scale
+    if not (codes.requires_grad or zero.requires_grad):
+        return codes.round_().add_(zero).clamp_(0, 2**bits - 1).sub_(zero).mul_(scale)
+    return ((straight(codes) + zero).clamp(0, 2**bits - 1) - zero) * scale
+
+
+def straight(x: Tensor) -> Tensor:
+    """`x` rounded, with the gradient of `x`."""
+    return x + (x.round() - x).detach()

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from engines.quantize.diffusion.kept import keep_layers, kept_layers
-from engines.quantize.diffusion.layers import Stepped
+from engines.quantize.diffusion.layers import Stepped, rounded
 from engines.quantize.diffusion.network import common, compute, units_of
 from engines.quantize.diffusion.ranges import weight_range
 from engines.quantize.diffusion.runtime import Runner
@@ -176,9 +176,7 @@ class _Learned:
         if self._bits >= 16:
             return x
         scale = self.scale.clamp_min(self._least)
-        steps = x / scale
-        codes = steps + (steps.round() - steps).detach() + self._zero
-        made = (codes.clamp(0, 2**self._bits - 1) - self._zero) * scale
+        made = rounded(x, scale, self._zero, self._bits)
         return torch.where(kept_mask(x, _DROP, self._generator), made, x)
 
 

@@ -25,7 +25,7 @@ def test_pictures_are_drawn_the_same_for_the_same_seed(tmp_path: Path) -> None:
 
 
 def test_noise_is_mixed_as_its_time_says(tmp_path: Path) -> None:
-    recipe = DiffusionRecipe((8, 8), batch=4)
+    recipe = DiffusionRecipe((16, 16), batch=4)
     recipe.prepare(tmp_path, None)
     batch = next(recipe.batches(3))
     kept = recipe._kept[batch["t"]][:, None, None, None]
@@ -34,7 +34,7 @@ def test_noise_is_mixed_as_its_time_says(tmp_path: Path) -> None:
 
 
 def test_a_run_leaves_a_folder_of_diffusers(tmp_path: Path) -> None:
-    recipe = DiffusionRecipe((8, 8), batch=2)
+    recipe = DiffusionRecipe((16, 16), batch=2)
     report = train(recipe, folder=tmp_path, watch=lambda step, _: step >= 2)
     folder = report.weights.parents[1]
     assert open_diffusion(folder).pipeline == "DDPMPipeline"
