@@ -36,6 +36,8 @@ _BUILT_IN: dict[str, str] = {
     "quantize.vptq": "engines.quantize.engine:VptqEngine",
     "quantize.rtn": "engines.quantize.engine:RtnEngine",
     "quantize.bnb": "engines.quantize.engine:BnbEngine",
+    "quantize.ptq4dm": "engines.quantize.diffusion.engine:Ptq4dmEngine",
+    "quantize.efficientdm": "engines.quantize.diffusion.engine:EfficientDmEngine",
 }
 _ASIDE: dict[str, str] = {  # what a tab asks beside its results: in no list, in no history
     "quantize.ask": "engines.quantize.ask:AskEngine",

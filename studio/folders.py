@@ -6,6 +6,7 @@ Names that begin with a dot belong to file managers, git and hubs' caches, and c
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,13 +15,27 @@ from engines.base import UserError
 from engines.weights import sha256_of
 from studio.workspace import printable
 
+MODEL_NAMES = ("config.json", "model_index.json")
+"""Files that make a folder one of a model: a network's, and a diffusion pipeline's."""
+
 _MOST = 20_000  # files; more are no model but somebody's whole disk
 _SMALL = 1 << 20  # bytes
 
 
 def is_model(path: Path) -> bool:
     """Whether a path is the folder of one model, rather than a folder of files or of models."""
-    return path.is_dir() and (path / "config.json").is_file()
+    return path.is_dir() and any((path / name).is_file() for name in MODEL_NAMES)
+
+
+def makes_pictures(model: Path) -> bool:
+    """Whether the folder of a model is one of diffusion, by its files alone."""
+    if (model / MODEL_NAMES[1]).is_file():
+        return True
+    try:
+        config = json.loads((model / MODEL_NAMES[0]).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and "_class_name" in config
 
 
 def files_below(folder: Path) -> list[Path]:

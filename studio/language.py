@@ -1,7 +1,8 @@
-"""Language models that this studio has at hand, each a folder that can be named by its id.
+"""Models to quantize that this studio has at hand, each a folder that can be named by its id.
 
-Those that ship lie in assets/language/<id>/, those that were pulled in models/language/<id>/ of the
-studio's folder. Beside config.json, weights and tokenizer such a folder may hold studio.json:
+Those that ship lie in assets/language/<id>/ and, of diffusion, in assets/diffusion/<id>/; those
+that were pulled in models/language/<id>/ of the studio's folder. Beside its configs, weights and
+tokenizer such a folder may hold studio.json:
 `{"title": ..., "source": ..., "licence": ..., "note": ...}`, all of them sentences for people.
 """
 
@@ -59,6 +60,7 @@ def known(settings: Settings) -> list[LanguageModel]:
     found: dict[str, LanguageModel] = {}
     places: tuple[tuple[Path, State], ...] = (
         (BUNDLED, "bundled"),
+        (BUNDLED.with_name("diffusion"), "bundled"),
         (pulled_folder(settings), "pulled"),
     )
     for folder, state in places:

@@ -24,10 +24,8 @@ def model_facts(path: Path) -> tuple[str, ...]:
     Raises:
         UserError: it is none that can be used; the sentence says why.
     """
-    from engines.quantize.folder import model_facts as facts
-
     if path.is_dir():
-        return facts(path)
+        return _facts(path)
     with tempfile.TemporaryDirectory(prefix="noise-studio-look-") as place:
         shadow = Path(place) / (safe_name(path.stem) or "model")
         shadow.mkdir()
@@ -38,7 +36,17 @@ def model_facts(path: Path) -> tuple[str, ...]:
             raise UserError(
                 f"{printable(path.name)} is no zip that can be read; zip the model's folder again"
             ) from error
-        return facts(shadow)
+        return _facts(shadow)
+
+
+def _facts(folder: Path) -> tuple[str, ...]:
+    from engines.quantize.folder import is_diffusion, model_facts
+
+    if is_diffusion(folder):
+        from engines.quantize.diffusion.folder import diffusion_facts
+
+        return diffusion_facts(folder)
+    return model_facts(folder)
 
 
 def _cast(packed: zipfile.ZipFile, shadow: Path, named: str) -> None:

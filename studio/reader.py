@@ -22,6 +22,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from engines.base import UserError
+from studio.folders import MODEL_NAMES
 
 Read = Callable[[Path], "Sequence[str] | Look"]
 _Key = tuple[str, int, int]
@@ -62,8 +63,8 @@ class FileReader:
         try:
             facts = path.stat()
             if path.is_dir():  # a model is told by its config
-                config = path / "config.json"
-                facts = config.stat() if config.is_file() else facts
+                configs = [path / name for name in MODEL_NAMES if (path / name).is_file()]
+                facts = configs[0].stat() if configs else facts
         except OSError:
             return Look(problem=f"{path.name} is no longer there; remove it from the list")
         key = (str(path), facts.st_size, facts.st_mtime_ns)

@@ -29,6 +29,19 @@ from engines.quantize.runtime import generate, load_model
 model = load_model(Path({folder!r}))
 print("".join(generate(model, "The noise of a sensor", max_new_tokens=40)))
 """
+_DIFFUSERS = """\
+from diffusers import {kind}
+
+model = {kind}.from_pretrained({folder!r})
+"""
+_OURS_DIFFUSION = """\
+from pathlib import Path
+
+from engines.quantize.diffusion.load import load_diffusion
+
+model = load_diffusion(Path({folder!r}))
+pictures = model.sample(4, steps=50, seed=0)  # (4, channels, height, width) in -1..1
+"""
 
 
 @dataclass(frozen=True)
@@ -47,3 +60,19 @@ def snippet(method: str, folder: str) -> Snippet:
         "This layout is the studio's own; run it in the studio's folder",
         _OURS.format(folder=folder),
     )
+
+
+def diffusion_snippet(kind: str, folder: str, *, coded: bool) -> Snippet:
+    """How to load the folder of a diffusion model.
+
+    Args:
+        kind: class that loads it in diffusers.
+        folder: where it lies.
+        coded: it is in the studio's own layout.
+    """
+    if coded:
+        return Snippet(
+            "This layout is the studio's own; run it in the studio's folder",
+            _OURS_DIFFUSION.format(folder=folder),
+        )
+    return Snippet("pip install diffusers", _DIFFUSERS.format(kind=kind, folder=folder))

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from engines.base import UserError
-from studio.folders import is_model
+from studio.folders import MODEL_NAMES, is_model
 from studio.workspace import MARK, printable, remove_old, remove_tree, safe_name
 
 # What reading a damaged zip raises besides OSError; RuntimeError: it asks for a password.
@@ -111,9 +111,9 @@ def model_members(packed: zipfile.ZipFile, named: str) -> dict[str, zipfile.ZipI
     }
     if len(files) > _MOST:
         raise UserError(f"{named} holds more than {_MOST} files; zip a model's own folder")
-    configs = [PurePosixPath(name) for name in files if PurePosixPath(name).name == "config.json"]
+    configs = [PurePosixPath(name) for name in files if PurePosixPath(name).name in MODEL_NAMES]
     depth = min((len(path.parts) for path in configs), default=0)
-    roots = [path.parent for path in configs if len(path.parts) == depth]
+    roots = list({path.parent for path in configs if len(path.parts) == depth})
     if len(roots) != 1:
         raise UserError(no_model(named) if not roots else f"{named} holds more than one model")
     start = "" if str(roots[0]) == "." else f"{roots[0]}/"

@@ -22,7 +22,9 @@ from torch import Tensor
 from engines.base import UserError
 
 CONFIG = "config.json"
+PIPELINE = "model_index.json"  # of a diffusion pipeline
 INDEX = "model.safetensors.index.json"
+_WHOLE = ("model.safetensors", "diffusion_pytorch_model.safetensors")
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _DTYPES: dict[str, torch.dtype] = {
@@ -116,6 +118,31 @@ def open_folder(path: Path) -> ModelFolder:
     """
     if not path.is_dir():
         raise UserError(f"{path.name} is no folder; choose the folder that holds {CONFIG}")
+    if is_diffusion(path):
+        raise UserError(
+            f"{path.name} is a diffusion model, and this method is for language models; choose "
+            "PTQ4DM or EfficientDM"
+        )
+    return read_folder(path)
+
+
+def is_diffusion(path: Path) -> bool:
+    """Whether a folder holds a diffusion pipeline, or a network of diffusers alone."""
+    if (path / PIPELINE).is_file():
+        return True
+    try:
+        config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and "_class_name" in config
+
+
+def read_folder(path: Path) -> ModelFolder:
+    """Look the folder of a model of any kind over; reads config and headers, no weights.
+
+    Raises:
+        UserError: it is not one that can be used; the sentence says why and what to do.
+    """
     config = _json(path, CONFIG)
     if "auto_map" in config:
         raise UserError(
@@ -139,7 +166,7 @@ def _shards(path: Path) -> list[Path]:
             raise UserError(f"{missing[0]} of {path.name} is missing; fetch that file")
         return shards
     found = sorted(path.glob("*.safetensors"))
-    whole = [one for one in found if one.name == "model.safetensors"]
+    whole = [one for one in found if one.name in _WHOLE]
     if found:
         return whole or found
     if any(one.suffix in _PICKLES for one in path.iterdir()):

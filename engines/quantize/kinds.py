@@ -14,6 +14,7 @@ _KINDS: dict[str, str] = {
     "vector": "engines.quantize.vector:Vector",
     "nf4": "engines.quantize.nf4:NormalFloat",
     "int8": "engines.quantize.nf4:Int8Rows",
+    "stepped": "engines.quantize.diffusion.layers:Stepped",
 }
 
 

@@ -39,6 +39,7 @@ _RECIPES: dict[str, str] = {
     "reddiff-prior": "engines.superres.reddiff.train:prior",
     "negvsr-small": "engines.superres.negvsr.train:small",
     "lm-small": "engines.quantize.train:small",
+    "ddpm-small": "engines.quantize.diffusion.train:small",
     "fast-x2": "engines.superres.train:fast_x2",
     "fast-x4": "engines.superres.train:fast_x4",
     "fast-x4-photo": "engines.superres.train:fast_x4_photo",

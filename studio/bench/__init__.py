@@ -32,6 +32,7 @@ BENCHES: dict[str, str] = {
     "quantize": "studio.bench.quantize",
     "quantize-kernels": "studio.bench.quantize_kernels",
     "quantize-memory": "studio.bench.quantize_memory",
+    "quantize-diffusion": "studio.bench.quantize_diffusion",
 }
 
 

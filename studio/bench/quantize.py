@@ -109,7 +109,7 @@ class Kept:
         )
         self._rows: list[dict[str, Any]] = [json.loads(line) for line in lines if line.strip()]
 
-    def row(self, system: str, bits: int) -> dict[str, Any] | None:
+    def row(self, system: str, bits: int | str) -> dict[str, Any] | None:
         """What was measured of a system at a width; None where it was not."""
         rows = (row for row in self._rows if (row["system"], row["bits"]) == (system, bits))
         return next(rows, None)

@@ -1,4 +1,4 @@
-"""The quantization tab: language models in, smaller ones out, compared and asked side by side."""
+"""The quantization tab: models in, smaller ones out, compared and (if they speak) asked."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from engines.base import Engine
 from studio import language
+from studio.folders import makes_pictures
 from studio.forms import ModelChoices
 from studio.inbox import Inbox
 from studio.jobs.service import Studio
@@ -24,7 +25,7 @@ from studio.panels.files import Offer
 from studio.panels.result import Reading, Row, Verdict, plain_reading
 from studio.reader import FileReader, Look
 from studio.scene import Scene
-from studio.snippets import Snippet, snippet
+from studio.snippets import Snippet, diffusion_snippet, snippet
 from studio.tabs.generic import MethodTab
 
 _FIRST = "quantize.awq"  # the method that does well without a setting
@@ -33,7 +34,12 @@ _PAIRS = {  # measurement -> its title, and the one of the original
     "size_mb": ("Size", "size_original_mb"),
     "tokens_per_second": ("Speed", "tokens_per_second_original"),
 }
-_NAMES = {"bits_per_weight": "Bits a weight", "seconds_per_layer": "seconds a layer"}
+_NAMES = {
+    "bits_per_weight": "Bits a weight",
+    "noise_error": "Error of the predicted noise",
+    "noise_error_last_step": "error of the noise in the last step",
+    "seconds_per_layer": "seconds a layer",
+}
 _UNITS = {"tokens_per_second": "tokens/s"}
 _CLOSE, _WORSE = 5.0, 25.0  # % that perplexity may rise
 _COMPARED = 12  # results of one model in one table
@@ -47,7 +53,10 @@ class QuantizeTab(MethodTab):
     in_place = "Or the folder of a model on this machine"
     icon = "model"
     models = True
-    first = ("bits", "group_size", "symmetric", "target", "target_gb", "target_increase")
+    first = (
+        "weight_bits", "activation_bits", "bits", "group_size", "symmetric", "target", "target_gb",
+        "target_increase",
+    )  # fmt: skip
     only_with: Mapping[str, tuple[str, Any]] = MappingProxyType(
         {"target_gb": ("target", "size"), "target_increase": ("target", "perplexity")}
     )
@@ -100,12 +109,16 @@ class QuantizeTab(MethodTab):
             for value, unit in [measurements[name]]
             for before in [_before(measurements, name)]
         ]
+        if "noise_error" in measurements:
+            share = float(f"{100.0 * measurements['noise_error'][0]:.3g}")
+            headline.insert(0, Row(_NAMES["noise_error"], share, "%"))
         if "bits_per_weight" in measurements:
             value, _ = measurements["bits_per_weight"]
             headline.append(Row(_NAMES["bits_per_weight"], round(value, 2), ""))
         if not headline:
             return plain_reading(measurements)
         shown = {*_PAIRS, *(original for _, original in _PAIRS.values()), "bits_per_weight"}
+        shown.add("noise_error")
         rest = {_NAMES.get(k, k): value for k, value in measurements.items() if k not in shown}
         return Reading(
             "Before and after", headline, verdict(measurements), plain_reading(rest).rest
@@ -114,6 +127,7 @@ class QuantizeTab(MethodTab):
     def more(self, job: JobView, scene: Scene) -> Markup:
         """The report's table, other results of the same model, how to load it, and a try-out."""
         model = next((file for file in job.outputs if file.folder and not file.missing), None)
+        speaks = model is not None and not makes_pictures(model.path)
         return part(
             "quantize.html",
             job=job,
@@ -122,7 +136,7 @@ class QuantizeTab(MethodTab):
             snippet=_snippet(model, shared=scene.studio.settings.shared) if model else None,
             original=job.inputs[0].name if job.inputs and job.inputs[0].path.exists() else "",
             chat=model is not None and chats(model.path),
-            ask=model is not None,
+            ask=speaks,
         )
 
 
@@ -188,7 +202,22 @@ def stored_as(folder: Path) -> str:
 
 def _snippet(model: ArtifactView, *, shared: bool) -> Snippet:
     # A visitor unpacks the zip where they are; only the person at this machine has the path.
-    return snippet(stored_as(model.path), model.name if shared else str(model.path))
+    folder = model.name if shared else str(model.path)
+    if makes_pictures(model.path):
+        inside = model.path / "unet"
+        coded = bool(stored_as(inside if inside.is_dir() else model.path))
+        return diffusion_snippet(_diffusers_class(model.path), folder, coded=coded)
+    return snippet(stored_as(model.path), folder)
+
+
+def _diffusers_class(model: Path) -> str:
+    """Class of diffusers that loads a folder."""
+    for name in ("model_index.json", "config.json"):
+        try:
+            return str(json.loads((model / name).read_text(encoding="utf-8"))["_class_name"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return "DiffusionPipeline"
 
 
 # --- tables -------------------------------------------------------------------------------------
@@ -205,6 +234,7 @@ class Table:
 _COLUMNS = {
     "bits_per_weight": "Bits a weight",
     "perplexity": "Perplexity",
+    "noise_error": "Error of the noise",
     "size_mb": "Size, MB",
     "tokens_per_second": "Tokens/s",
 }
@@ -225,6 +255,8 @@ def _cell(name: str, value: Any) -> str:
         return "\N{EN DASH}"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)[:80]
+    if name == "noise_error":
+        return f"{100.0 * value:.3g} %"
     return figures(round(value, 2) if name == "bits_per_weight" else _short(name, value))
 
 
@@ -236,11 +268,12 @@ def _compared(job: JobView, scene: Scene) -> Table | None:
         scene.owner, session_id=job.session_id, states=("done",), limit=50, tab="quantize"
     )
     same = [one for one in jobs if one.inputs and one.inputs[0].sha256 == job.inputs[0].sha256]
-    same.sort(key=lambda one: one.measurements.get("perplexity", (float("inf"), ""))[0])
+    same.sort(key=_loss)
     rows: list[tuple[str, bool, Sequence[str]]] = []
     original = _originals(job)
+    columns = {k: v for k, v in _COLUMNS.items() if any(k in one.measurements for one in same)}
     if original:
-        rows.append(("", False, ["Original", "", *(_cell(k, original.get(k)) for k in _COLUMNS)]))
+        rows.append(("", False, ["Original", "", *(_cell(k, original.get(k)) for k in columns)]))
     rows += [
         (
             one.id,
@@ -248,12 +281,18 @@ def _compared(job: JobView, scene: Scene) -> Table | None:
             [
                 one.title,
                 _layout(one),
-                *(_cell(k, one.measurements.get(k, (None, ""))[0]) for k in _COLUMNS),
+                *(_cell(k, one.measurements.get(k, (None, ""))[0]) for k in columns),
             ],
         )
         for one in same[:_COMPARED]
     ]
-    return Table(["Method", "Layout", *_COLUMNS.values()], rows)
+    return Table(["Method", "Layout", *columns.values()], rows)
+
+
+def _loss(job: JobView) -> float:
+    """What a result lost, by the measure of its kind."""
+    found = job.measurements.get("perplexity") or job.measurements.get("noise_error")
+    return found[0] if found else float("inf")
 
 
 def _layout(job: JobView) -> str:

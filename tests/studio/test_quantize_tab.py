@@ -12,7 +12,9 @@ from typing import Any, ClassVar
 
 import gradio as gr
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from engines import registry
 from engines.base import (
@@ -40,7 +42,7 @@ from studio.panels.models import ModelsPanel
 from studio.panels.result import ResultPanel
 from studio.reader import Look
 from studio.scene import View
-from studio.snippets import snippet
+from studio.snippets import diffusion_snippet, snippet
 from studio.tabs.quantize import QuantizeTab, chats, verdict
 from tests.language_models import write_model, zipped
 from tests.studio.scenes import inbox_of, scene_of
@@ -281,6 +283,72 @@ def test_a_model_is_told_as_a_folder_and_as_a_zip(tmp_path: Path) -> None:
     assert facts[0] == "Llama"
     assert "2 layers" in facts
     assert model_facts(zipped(folder, tmp_path / "tiny.zip", inside="a/b")) == facts
+
+
+def _pipeline(folder: Path) -> Path:
+    """A diffusion pipeline by its files; one tensor is all of its network."""
+    (folder / "unet").mkdir(parents=True)
+    (folder / "model_index.json").write_text('{"_class_name": "DDPMPipeline", "unet": []}')
+    config = {"_class_name": "UNet2DModel", "sample_size": 16, "in_channels": 3}
+    (folder / "unet" / "config.json").write_text(json.dumps(config))
+    tensors = {"conv_in.weight": torch.zeros(10, 100)}
+    save_file(tensors, folder / "unet" / "diffusion_pytorch_model.safetensors")
+    return folder
+
+
+def test_a_diffusion_model_is_recognised_as_a_folder_and_as_a_zip(tmp_path: Path) -> None:
+    folder = _pipeline(tmp_path / "ddpm")
+    facts = ("DDPM", "UNet2DModel", "0.001 M weights", "16 x 16 x 3", "0.004 MB", "diffusion")
+    assert model_facts(folder) == facts
+    assert model_facts(zipped(folder, tmp_path / "ddpm.zip", inside="a/b")) == facts
+    assert model_facts(folder / "unet")[0] == "Network alone"
+
+
+def test_a_diffusion_model_is_offered_where_one_ships(
+    tab: QuantizeTab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(language, "BUNDLED", tmp_path / "language")
+    _pipeline(tmp_path / "diffusion" / "ddpm-small")
+    assert [offer.key for offer in tab.offers()] == ["ddpm-small"]
+
+
+def test_what_a_diffusion_model_lost_is_told_and_nobody_asks_it(
+    tab: QuantizeTab, studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = {
+        "noise_error": (0.01234, ""), "size_mb": (1.0, "MB"), "size_original_mb": (7.2, "MB"),
+        "bits_per_weight": (4.18, "bit"), "noise_error_last_step": (0.05, ""),
+    }  # fmt: skip
+    reading = tab.read(measured)
+    assert [row.name for row in reading.headline] == [
+        "Error of the predicted noise", "Size", "Bits a weight",
+    ]  # fmt: skip
+    assert (reading.headline[0].value, reading.headline[0].unit) == (1.23, "%")
+    assert reading.verdict is None
+
+    def run(self: ShrinkEngine, inputs: Sequence[Path], params: Any, job: Job) -> Result:
+        made = _pipeline(job.workspace / "small")
+        config = json.loads((made / "unet" / "config.json").read_text())
+        config["quantization_config"] = {"quant_method": "noise-studio"}
+        (made / "unet" / "config.json").write_text(json.dumps(config))
+        measurements = {name: Measurement(value, unit) for name, (value, unit) in measured.items()}
+        return Result([Output(made, "model", "quantized model", primary=True)], measurements)
+
+    monkeypatch.setattr(ShrinkEngine, "run", run)
+    job = _run(studio, _pipeline(tmp_path / "ddpm"))
+    html = _html(tab, studio, job)
+    assert "<ns-ask" not in html
+    text = _text(html)
+    assert "load_diffusion" in text
+    assert "Error of the noise" in text
+    assert "Perplexity" not in text
+
+
+@pytest.mark.parametrize("coded", [True, False])
+def test_snippets_for_pictures_are_python(coded: bool) -> None:
+    found = diffusion_snippet("DDPMPipeline", "/models/it's", coded=coded)
+    compile(found.code, "snippet", "exec")
+    assert ("DDPMPipeline" in found.code) is not coded
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
