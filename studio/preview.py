@@ -106,7 +106,7 @@ class Previews:
         asked = _BY_TAB.get(engine.tab)
         if asked is None or engine_id in registry.aside_ids():
             raise UserError("This method cannot be looked at before it is run")
-        if path.suffix.lower() not in engine.suffixes and "image" not in engine.accepts:
+        if "video" in engine.accepts:
             raise UserError(f"{engine.title} does not read {path.name}; choose another method")
         settings, _, _ = check_params(
             engine_id,
