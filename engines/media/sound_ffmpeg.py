@@ -16,12 +16,12 @@ import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.error import EOFError as EndOfMedia
 from av.error import FFmpegError
 from av.stream import Disposition
 from numpy.typing import NDArray
 
 from engines.base import UserError
+from engines.media.decoded import Decoded
 from engines.media.sound_facts import TAG_NAMES, SoundFacts, codec_is_lossy
 
 _CONTAINERS = (
@@ -174,27 +174,14 @@ class FfmpegSource:
         return max(round((self._container.duration or 0) * 1e-6 * rate), 0)
 
     def _decoded(self) -> Iterator[AudioFrame]:
-        """Frames in order; packets that cannot be decoded are left out, as ffmpeg does."""
-        broken = 0
-        packets = self._container.demux(self._stream)
-        while True:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                break
-            except FFmpegError:  # the file ends within a block, or is damaged from here on
-                broken += 1
-                break
-            try:
-                yield from packet.decode()  # pyright: ignore[reportReturnType]
-            except EndOfMedia:
-                break
-            except FFmpegError:
-                broken += 1
-        if broken:
+        """Frames in order; see `Decoded`."""
+        frames = Decoded(self._container, self._stream)
+        yield from frames
+        if frames.broken:
+            places = f"{frames.broken} place{'s' if frames.broken > 1 else ''}"
             self._note(
-                f"{self._path.name} is damaged in {broken} place{'s' if broken > 1 else ''}; what "
-                "could not be decoded is missing or silent"
+                f"{self._path.name} is damaged in {places}; what could not be decoded is missing "
+                "or silent"
             )
 
     def _samples(self) -> Iterator[NDArray[np.float32]]:

@@ -21,6 +21,7 @@ from av.stream import Stream
 from numpy.typing import NDArray
 
 from engines.base import UserError
+from engines.media.decoded import whole
 from engines.media.provenance import to_comment, without_ours
 from engines.media.sound_facts import SoundFacts
 from engines.media.sound_ffmpeg import FfmpegSource, open_media
@@ -199,19 +200,12 @@ class _Remux:
         progress(1.0)
 
     def _whole(self, packets: Iterator[Packet]) -> Iterator[Packet]:
-        """The packets that hold something, up to where a file that was cut short ends."""
-        while True:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                return
-            except FFmpegError:
-                self._note("The video ends early or is damaged; it was copied up to there")
-                return
-            if packet.size and packet.dts is None and packet.pts is None:
+        """The packets that hold something, all with a time; see `whole`."""
+        text = "The video ends early or is damaged; it was copied up to there"
+        for packet in whole(packets, lambda: self._note(text)):
+            if packet.dts is None and packet.pts is None:
                 packet.pts = packet.dts = 0  # a cover has no time
-            if packet.size:
-                yield packet
+            yield packet
 
     def _note(self, text: str) -> None:
         if text not in self.notes:

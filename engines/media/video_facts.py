@@ -119,7 +119,7 @@ def picture_stream(container: InputContainer, name: str) -> VideoStream:
     """The best moving picture of a file.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or its frames are too large.
     """
     moving = [
         stream
@@ -132,6 +132,8 @@ def picture_stream(container: InputContainer, name: str) -> VideoStream:
     stream = next((one for one in moving if one is best), moving[0])
     if stream.codec_context is None:
         raise UserError(f"The picture of {name} is of an unknown kind; convert it to MP4 first")
+    if stream.codec_context.width * stream.codec_context.height > _MOST_PIXELS:
+        raise UserError(f"The frames of {name} are too large; make them smaller first")
     return stream
 
 
@@ -139,11 +141,8 @@ def first_frame(container: InputContainer, stream: VideoStream, name: str) -> Vi
     """The first frame that can be decoded.
 
     Raises:
-        UserError: there is none, or it is too large.
+        UserError: there is none.
     """
-    size = stream.codec_context.width * stream.codec_context.height
-    if size > _MOST_PIXELS:
-        raise UserError(f"The frames of {name} are too large; make them smaller first")
     try:
         for number, packet in enumerate(container.demux(stream)):
             for frame in _decoded(packet):
@@ -152,7 +151,12 @@ def first_frame(container: InputContainer, stream: VideoStream, name: str) -> Vi
                 break
     except FFmpegError:
         pass
-    raise UserError(
+    raise undecodable(stream, name)
+
+
+def undecodable(stream: VideoStream, name: str) -> UserError:
+    """No frame of a film can be decoded."""
+    return UserError(
         f"The picture of {name} cannot be decoded ({stream.codec_context.name}): it is encrypted, "
         "damaged or of an unknown kind"
     )

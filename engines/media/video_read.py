@@ -10,14 +10,20 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from av.error import EOFError as EndOfMedia
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
 
 from engines.base import UserError
-from engines.media.video_facts import VideoFacts, facts_of, opened, picture_stream
+from engines.media.decoded import Decoded
+from engines.media.video_facts import (
+    VideoFacts,
+    facts_of,
+    opened,
+    picture_stream,
+    undecodable,
+)
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 KNOWN = (1, 4, 5, 6, 7, 9)  # matrices that ffmpeg's scaler knows
@@ -78,11 +84,7 @@ class VideoReader:
             self._decoding = self._decoded()
             first = next(self._decoding, None)
             if first is None:
-                raise UserError(
-                    f"The picture of {path.name} cannot be decoded "
-                    f"({self._stream.codec_context.name}): it is encrypted, damaged or of an "
-                    "unknown kind"
-                )
+                raise undecodable(self._stream, path.name)
             self.facts: VideoFacts = facts_of(self._container, self._stream, first, path.name)
         except BaseException:
             self._container.close()
@@ -170,25 +172,12 @@ class VideoReader:
         return np.ascontiguousarray(made.to_ndarray())
 
     def _decoded(self) -> Iterator[VideoFrame]:
-        """Frames in order; what cannot be decoded is left out, as players do."""
-        broken = 0
-        packets = self._container.demux(self._stream)
-        while True:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                break
-            except FFmpegError:  # the file ends within a packet, or is damaged from here on
-                broken += 1
-                break
-            try:
-                yield from packet.decode()
-            except EndOfMedia:
-                break
-            except FFmpegError:
-                broken += 1
-        if broken:
+        """Frames in order; see `Decoded`."""
+        frames = Decoded(self._container, self._stream)
+        yield from frames
+        if frames.broken:
+            places = f"{frames.broken} place{'s' if frames.broken > 1 else ''}"
             self.notes.append(
-                f"{self._name} is damaged in {broken} place{'s' if broken > 1 else ''}; frames "
-                "that could not be decoded are left out"
+                f"{self._name} is damaged in {places}; frames that could not be decoded are left "
+                "out"
             )

@@ -12,6 +12,7 @@ from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Stream
 
+from engines.media.decoded import whole
 from engines.media.sound_ffmpeg import open_media
 from engines.media.video_read import VideoReader
 
@@ -105,16 +106,8 @@ class OtherTracks:
         """The packets that hold something, up to where a file that was cut short ends."""
         streams = [one for one in self._original.streams if one.index in self._copies]
         packets = self._original.demux(streams) if streams else iter(())
-        while True:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                return
-            except FFmpegError:
-                self._note("The film ends early or is damaged; its sound was copied up to there")
-                return
-            if packet.size:
-                yield packet
+        text = "The film ends early or is damaged; its sound was copied up to there"
+        return whole(packets, lambda: self._note(text))
 
     def _note(self, text: str) -> None:
         if text not in self.notes:
