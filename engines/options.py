@@ -126,3 +126,40 @@ def raw_tile() -> Any:
         le=4096,
         advanced=True,
     )
+
+
+def scale(most: float) -> Any:
+    """Times that a picture or a film becomes as wide and as high (float)."""
+    return option(
+        4.0,
+        title="Scale",
+        description="Times as wide and as high; 1 restores without enlarging",
+        unit="x",
+        suggested=(2, 3, 4),
+        ge=1.0,
+        le=most,
+    )
+
+
+def lanczos_strength() -> Any:
+    """Share of the network's picture over a Lanczos enlargement, 0 to 1 (float)."""
+    return option(
+        1.0,
+        title="Strength",
+        description="Share of the network's picture; 0 is plain Lanczos, less than 1 is gentler",
+        ge=0.0,
+        le=1.0,
+    )
+
+
+def picture_tile(most: int) -> Any:
+    """Side of a tile in pixels, 0 for one that goes by the network (int)."""
+    return option(
+        0,
+        title="Tile",
+        description="Side of a tile; smaller takes less memory and more time, 0 is automatic",
+        unit="pixels",
+        ge=0,
+        le=most,
+        advanced=True,
+    )

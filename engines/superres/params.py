@@ -19,15 +19,7 @@ _FIELDS = ("{name}", "{model}", "{scale}")
 class SuperresParams(Params):
     """Everything has an automatic default."""
 
-    scale: float = option(
-        4.0,
-        title="Scale",
-        description="Times as wide and as high; 1 restores without enlarging",
-        unit="x",
-        suggested=(2, 3, 4),
-        ge=1.0,
-        le=8.0,
-    )
+    scale: float = options.scale(8.0)
     long_side: int | None = option(
         None,
         title="Longer side",
@@ -36,13 +28,7 @@ class SuperresParams(Params):
         ge=16,
         le=100_000,
     )
-    strength: float = option(
-        1.0,
-        title="Strength",
-        description="Share of the network's picture; 0 is plain Lanczos, less than 1 is gentler",
-        ge=0.0,
-        le=1.0,
-    )
+    strength: float = options.lanczos_strength()
     output: Form = option(
         "same",
         title="Format",
@@ -58,15 +44,7 @@ class SuperresParams(Params):
         advanced=True,
     )
     seed: int = options.seed()
-    tile: int = option(
-        0,
-        title="Tile",
-        description="Side of a tile; smaller takes less memory and more time, 0 is automatic",
-        unit="pixels",
-        ge=0,
-        le=4096,
-        advanced=True,
-    )
+    tile: int = options.picture_tile(4096)
     name: str = option(
         "{name}-{model}-{scale}",
         title="File name",

@@ -11,15 +11,7 @@ OVERLAP = 4  # frames that two sequences of a scene share; each gives the half t
 class NegvsrParams(Params):
     """Everything has an automatic default."""
 
-    scale: float = option(
-        4.0,
-        title="Scale",
-        description="Times as wide and as high; 1 restores without enlarging",
-        unit="x",
-        suggested=(2, 3, 4),
-        ge=1.0,
-        le=4.0,
-    )
+    scale: float = options.scale(4.0)
     preview: bool = option(
         False,
         title="One second only",
@@ -32,13 +24,7 @@ class NegvsrParams(Params):
         ge=0.0,
         le=1.0,
     )
-    strength: float = option(
-        1.0,
-        title="Strength",
-        description="Share of the network's picture; 0 is plain Lanczos, less than 1 is gentler",
-        ge=0.0,
-        le=1.0,
-    )
+    strength: float = options.lanczos_strength()
     quality: int = option(
         80,
         title="Quality",
@@ -67,15 +53,7 @@ class NegvsrParams(Params):
         le=30,
         advanced=True,
     )
-    tile: int = option(
-        0,
-        title="Tile",
-        description="Side of a tile; smaller takes less memory and more time, 0 is automatic",
-        unit="pixels",
-        ge=0,
-        le=2048,
-        advanced=True,
-    )
+    tile: int = options.picture_tile(2048)
     weights: str = options.weights(
         "negvsr-small", "Ours, or the authors' once added under Models", "superres.negvsr"
     )
