@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from engines.base import Figure
 from engines.media.chart import Axis, Chart
@@ -13,6 +14,7 @@ from engines.quantize.mixed import Front, Option
 from engines.quantize.scratch import BlockReport
 
 _PARTS = ("#0d4a55", "#b5651d", "#3f8f9c", "#8a4f7d", "#6b7d2a", "#c4a000", "#5c5c5c")
+_THUMBNAIL = 320  # pixels of the longer side
 _BEST, _UNIFORM, _CHOSEN = "#0d4a55", "#b5651d", "#a02020"
 
 
@@ -26,7 +28,7 @@ def draw_errors(path: Path, blocks: Sequence[BlockReport]) -> Figure:
     errors = [error for points in lines.values() for _, error in points]
     chart = Chart(
         Axis("block", 0.0, max(len(blocks) - 1, 1), counts=True),
-        Axis("relative squared error", *_decades(errors), by_tens=True),
+        Axis("relative squared error", *decades(errors), by_tens=True),
     )
     for colour, points in zip(_cycled(len(lines)), lines.values(), strict=True):
         chart.line(points, colour, width=2)
@@ -63,7 +65,7 @@ def draw_front(
     )
     chart = Chart(
         Axis("bits a weight", 2.0, float(np.ceil(bits[-1]))),
-        Axis("predicted rise of the loss (nats a token)", *_decades(costs), by_tens=True),
+        Axis("predicted rise of the loss (nats a token)", *decades(costs), by_tens=True),
     )
     chart.line(list(zip(bits, costs, strict=True)), _BEST)
     for size, cost in ones:
@@ -81,10 +83,19 @@ def draw_front(
     )
 
 
-def _decades(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
+def decades(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
     """Powers of ten that hold all values."""
     low, high = np.log10(np.min(values)), np.log10(np.max(values))
     return 10.0 ** float(np.floor(low)), 10.0 ** float(max(np.ceil(high), np.floor(low) + 1))
+
+
+def thumbnail(picture: Path, path: Path) -> Path:
+    """Write a small JPEG of a picture."""
+    with Image.open(picture) as whole:
+        small = whole.convert("RGB")
+    small.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    small.save(path, "JPEG", quality=85)
+    return path
 
 
 def _cycled(count: int) -> list[str]:

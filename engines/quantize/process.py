@@ -10,12 +10,11 @@ from typing import Any
 
 import psutil
 import torch
-from PIL import Image
 from torch import Tensor
 
 from engines.base import Figure, Job, Output, Result, UserError
 from engines.quantize.export import Traits, Writer, choose, refusal, traits
-from engines.quantize.figures import draw_errors, draw_front
+from engines.quantize.figures import draw_errors, draw_front, thumbnail
 from engines.quantize.folder import ModelFolder, open_folder
 from engines.quantize.gradients import sweep
 from engines.quantize.layers import Dim, Grid, QuantizedLayer
@@ -316,17 +315,9 @@ def _result(
         ],
         measurements=summary.measurements(),
         figures=figures,
-        thumbnail=_thumbnail(figures[0].path, workspace / "thumbnail.jpg"),
+        thumbnail=thumbnail(figures[0].path, workspace / "thumbnail.jpg"),
         notes=summary.notes,
     )
-
-
-def _thumbnail(chart: Path, path: Path) -> Path:
-    with Image.open(chart) as picture:
-        small = picture.convert("RGB")
-    small.thumbnail((320, 320))
-    small.save(path, "JPEG", quality=85)
-    return path
 
 
 def _front_rows(mixture: Mixture, place: int) -> list[dict[str, float | bool]]:

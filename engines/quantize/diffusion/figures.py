@@ -16,6 +16,7 @@ from engines.base import Figure
 from engines.media.chart import Axis, Chart
 from engines.quantize.diffusion.folder import DiffusionFolder
 from engines.quantize.diffusion.judge import Judged
+from engines.quantize.figures import decades
 
 _INK, _OTHER = "#0d4a55", "#b5651d"
 _SHORT = 96  # pictures smaller than this are shown larger
@@ -27,7 +28,7 @@ def draw_steps(path: Path, judged: Judged) -> Figure:
     errors = [max(error, 1e-9) for error in judged.errors]
     chart = Chart(
         Axis("timestep (the picture is at 0)", 0.0, max(*judged.timesteps, 1), counts=True),
-        Axis("relative squared error of the prediction", *_decades(errors), by_tens=True),
+        Axis("relative squared error of the prediction", *decades(errors), by_tens=True),
     )
     points = list(zip(map(float, judged.timesteps), errors, strict=True))
     chart.line(points, _INK)
@@ -49,7 +50,7 @@ def draw_layers(path: Path, errors: Mapping[str, float]) -> Figure:
     values = [max(error, 1e-9) for error in errors.values()]
     chart = Chart(
         Axis("layer", 0.0, max(len(values) - 1, 1), counts=True),
-        Axis("relative squared error", *_decades(values), by_tens=True),
+        Axis("relative squared error", *decades(values), by_tens=True),
     )
     chart.line(list(enumerate(values)), _OTHER, width=2)
     for number, error in enumerate(values):
@@ -116,8 +117,3 @@ def _decoder(folder: DiffusionFolder) -> Callable[[Tensor], Tensor] | None:
             factor = float(network.config.get("scaling_factor") or 1.0)
             return lambda one: network.eval().decode(one / factor, return_dict=False)[0]
     return None
-
-
-def _decades(values: Sequence[float]) -> tuple[float, float]:
-    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
-    return 10.0**low, 10.0 ** max(high, low + 1)

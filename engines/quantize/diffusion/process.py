@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from engines.base import Comparison, Figure, Job, Output, Result, UserError
@@ -34,12 +33,12 @@ from engines.quantize.diffusion.report import Summary, card, write_reports
 from engines.quantize.diffusion.runtime import Runner
 from engines.quantize.diffusion.sampler import Calls, Sampler, collected
 from engines.quantize.diffusion.task import BATCH, Task
+from engines.quantize.figures import thumbnail
 from engines.quantize.scratch import save_tensors
 
 _CALIBRATE, _QUANTIZE, _JUDGE = 0.2, 0.85, 0.98  # ends of the parts of the work, as shares
 _ASK_EVERY = 0.25  # seconds between two questions whether to stop
 _SAME = 1e-4  # relative difference of predictions that a read-back may have
-_THUMB = 320
 
 
 class DiffusionMethod(Protocol):
@@ -229,17 +228,9 @@ def _result(
         measurements=measurements,
         figures=figures,
         comparisons=[Comparison(sheets[0], sheets[1], "image", "the same noise")],
-        thumbnail=_thumbnail(sheets[1], workspace / "thumbnail.jpg"),
+        thumbnail=thumbnail(sheets[1], workspace / "thumbnail.jpg"),
         notes=summary.notes,
     )
-
-
-def _thumbnail(sheet: Path, path: Path) -> Path:
-    with Image.open(sheet) as picture:
-        small = picture.convert("RGB")
-    small.thumbnail((_THUMB, _THUMB))
-    small.save(path, "JPEG", quality=85)
-    return path
 
 
 def _part(job: Job, start: float, end: float, always: str = "") -> Any:
