@@ -43,6 +43,7 @@ def option(
     local: bool = False,
     suggested: Sequence[float] = (),
     words: Mapping[str, Sequence[str]] | None = None,
+    brush: bool = False,
     **constraints: Any,
 ) -> Any:
     """Declare one parameter field.
@@ -60,12 +61,14 @@ def option(
         suggested: numbers that the page offers as buttons; any other within bounds is as good.
         words: for a list of short texts, some to add by a click, by the name of their group; the
             page shows such a list as words rather than as lines.
+        brush: it is what was painted over the pictures, as text that the page's brush writes.
         **constraints: pydantic bounds (`ge`, `le`, `max_length`, ...).
     """
     extra: dict[str, Any] = {
         "unit": unit, "advanced": advanced, "models": models, "local": local,
         "suggested": list(suggested),
         "words": None if words is None else {name: list(words[name]) for name in words},
+        "brush": brush,
     }  # fmt: skip
     return Field(
         default, title=title, description=description, json_schema_extra=extra, **constraints

@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 
 from engines.base import Params, is_local
 
-Kind = Literal["slider", "number", "switch", "choice", "choices", "text", "lines", "model"]
+Kind = Literal["slider", "number", "switch", "choice", "choices", "text", "lines", "model", "brush"]
 
 AUTOMATIC = ("Automatic", "")
 _ACRONYMS = set(
@@ -116,6 +116,8 @@ class Field:
             values = value if isinstance(value, list | tuple) else [value]
             shown = str if self.offered is not None else prettify  # a person's own words
             return ", ".join(shown(one) for one in values) or "none"
+        if self.kind == "brush":
+            return "strokes on the picture" if value else "none"
         text = f"{value:g}" if isinstance(value, float) else str(value)
         return f"{text} {self.unit}".strip()
 
@@ -145,6 +147,8 @@ def fields_of(params: type[Params]) -> list[Field]:
 def _field(name: str, info: FieldInfo) -> Field:
     extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
     kind, optional, choices, integer = _shape(name, info.annotation, bool(extra.get("models")))
+    if kind == "text" and extra.get("brush"):
+        kind = "brush"
     bounds = _bounds(info)
     low, high = bounds.get("ge", bounds.get("gt")), bounds.get("le", bounds.get("lt"))
     step: float = 1

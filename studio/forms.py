@@ -65,6 +65,10 @@ def build_control(
             return gr.Dropdown(choices=model_choices(field, models, field.default), **common)
         case "text":
             return gr.Textbox(max_length=field.max_length, **common)
+        case "brush":
+            # The preview of the tab writes into it (assets/js/brush.js).
+            classes = ["ns-brush"]
+            return gr.Textbox(max_length=field.max_length, elem_classes=classes, **common)
         case "lines" if field.offered is not None:
             made = gr.Textbox(lines=1, elem_classes="ns-worded", **common)
             html = render(

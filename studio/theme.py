@@ -19,8 +19,8 @@ _SHEETS = ("css/studio.css", "css/help.css")
 _SCRIPTS = (  # in the order in which they need one another
     "js/language.js", "js/keys.js", "js/studio.js", "js/tour.js",
     "js/compare.js", "js/deck.js", "js/player.js", "js/sound.js",
-    "js/ask.js", "js/looked.js", "js/region.js", "js/live.js", "js/words.js", "js/library.js",
-    "js/models.js",
+    "js/ask.js", "js/looked.js", "js/brush.js", "js/region.js", "js/live.js", "js/words.js",
+    "js/library.js", "js/models.js",
 )  # fmt: skip
 _FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif"]
 _MONO = ["ui-monospace", "SF Mono", "Cascadia Mono", "DejaVu Sans Mono", "monospace"]

@@ -129,17 +129,23 @@
     @media (hover: none) { .hint.mouse { display: none; } .hint.touch { display: inline; } }
     @media (pointer: coarse) { button, select { min-height: 40px; } .foot button { min-height: 36px; } }
     @media (max-width: 560px) { .hint.mouse, .foot p { display: none; } .name { max-width: 20ch; } }
-    @media (prefers-reduced-motion: reduce) { * { transition: none !important; } }`;
+    @media (prefers-reduced-motion: reduce) { * { transition: none !important; } }
+    ${window.NoiseStudio.Brush.STYLE}`;
+  const EMPTY = "The enlarged part appears here";
+  const STOPPED = "Stopped";
+  const MADE = { deblur: "Sharper", inpaint: "Filled", jpeg: "Cleaned", hdr: "Recovered", dequantise: "Smoothed" };
   const BODY = `
     <section aria-label="A part of the picture, enlarged">
       <div class="head"><h3>Preview</h3><select aria-label="Picture to look at"></select><span class="name"></span>
         <span class="hint mouse">Point at a place and press</span><span class="hint touch">Tap a place</span>
+        <span class="hint paints">Paint over what is to be filled</span>
         <button type="button" class="fold" aria-expanded="true">Close</button></div>
       <div class="body">
-        <div>
+        <div>${window.NoiseStudio.Brush.TOOLS}
           <div class="whole">
             <div class="stage" tabindex="0" role="group"><img alt="" draggable="false"
-              ><div class="box taken"></div><div class="box aim"></div></div>
+              ><svg class="paint" preserveAspectRatio="none" aria-hidden="true"></svg
+              ><div class="box taken"></div><div class="box aim"></div><div class="tip"></div></div>
             <div class="say" role="status" hidden></div>
           </div>
           <div class="foot" aria-live="polite"><div class="facts"></div>
@@ -148,7 +154,7 @@
             <p>The frame can be dragged, or moved with the arrow keys and taken with Enter. Settings are followed
               as they change; strength only blends the two pictures.</p></div>
         </div>
-        <div class="near"><div class="wait">The enlarged part appears here</div>
+        <div class="near"><div class="wait">${EMPTY}</div>
           <ns-compare view="region" left="Lanczos" right="Enlarged" hidden></ns-compare></div>
       </div>
     </section>`;
@@ -176,6 +182,7 @@
       this.aim = this.part(".aim");
       this.image.addEventListener("load", () => { this.tell(""); this.draw(); });
       this.image.addEventListener("error", () => this.tell("This picture cannot be shown; it can be run all the same"));
+      this.brush = new window.NoiseStudio.Brush(this, (x, y) => this.frame(x, y));
       this.listen();
       this.part(".stop").addEventListener("click", () => this.stop());
       this.stage.addEventListener("pointermove", (event) => event.pointerType === "mouse" && this.point(event));
@@ -239,12 +246,22 @@
     // --- asking -----------------------------------------------------------------------------------
 
     take(left, top) {
+      this.mark(left, top);
+      this.draw();
+      this.settle(0);
+    }
+
+    mark(left, top) {
       const { width, height } = this.picture;
       const [w, h] = this.sides;
       const spot = [clamp(Math.round(left), 0, width - w), clamp(Math.round(top), 0, height - h)];
       this.keep({ spots: { ...this.state.spots, [this.picture.name]: spot } });
-      this.draw();
-      this.settle(0);
+    }
+
+    // The frame about a place that was painted over; the change of settings that follows asks for it.
+    frame(x, y) {
+      const [w, h] = this.sides;
+      this.mark(x - w / 2, y - h / 2);
     }
 
     async enlarge() {
@@ -262,7 +279,9 @@
         this.keep({ asked: made.asked });
         await this.look(made.asked, wanted, turn);
       } catch (error) {
-        if (turn === this.turn) this.keep({ asking: null, asked: null, error: error.message });
+        if (turn !== this.turn) return;
+        const stopped = error.message === STOPPED; // what is shown is not what was asked for after a refusal
+        this.keep({ asking: null, asked: null, error: error.message, ...(stopped ? {} : { shown: null }) });
       }
       if (turn === this.turn) this.show();
     }
@@ -272,7 +291,7 @@
         const found = await call(`studio/region/${asked}`);
         if (turn !== this.turn) return;
         if (found.state === "failed") throw new Error(found.error);
-        if (found.state === "cancelled") throw new Error("Stopped");
+        if (found.state === "cancelled") throw new Error(STOPPED);
         if (found.state === "done") return this.put(asked, wanted, found.found, turn);
         this.keep({ progress: found });
         this.show();
@@ -285,7 +304,8 @@
       await Promise.all([before, after].map((src) => Object.assign(new Image(), { src }).decode()));
       if (turn !== this.turn) return;
       const { name, width, height } = this.picture;
-      this.keep({ asking: null, asked: null, shown: { wanted, before, after, found, name } });
+      const made = MADE[this.chosen.values.task];
+      this.keep({ asking: null, asked: null, shown: { wanted, before, after, found, name, made } });
       rates.set(this.tab, { key: active(this.chosen), rate: found.whole / (width * height) });
       change();
       this.draw();
@@ -306,10 +326,13 @@
       const compare = this.part("ns-compare");
       compare.hidden = !shown;
       this.part(".wait").hidden = Boolean(shown);
+      this.part(".wait").textContent = error && !asking ? "Nothing can be shown with these settings" : EMPTY;
       if (shown) {
         for (const side of ["before", "after"])
           if (compare.getAttribute(side) !== shown[side]) compare.setAttribute(side, shown[side]);
         compare.setAttribute("alt", `A part of ${shown.name}, enlarged`);
+        compare.setAttribute("left", shown.made ? "Before" : "Lanczos");
+        compare.setAttribute("right", shown.made ?? "Enlarged");
       }
       compare.classList.toggle("old", Boolean(shown && asking));
       const facts = this.part(".facts");
@@ -323,7 +346,7 @@
         line("The whole picture ", strong(asking ? "\u2026" : `about ${duration(found.whole)}`));
       }
       const now = this.part(".now");
-      now.classList.toggle("wrong", Boolean(error) && error !== "Stopped");
+      now.classList.toggle("wrong", Boolean(error) && error !== STOPPED);
       now.textContent = error || (!asking ? "" : progress?.ahead ? "Waits for other work to end" : progress?.text || "Enlarging");
       this.part("progress").hidden = !asking || !progress?.share;
       this.part("progress").value = progress?.share || 0;
@@ -332,6 +355,7 @@
 
     draw() {
       if (!this.picture) return;
+      this.brush.show();
       const spot = this.state.spots?.[this.picture.name];
       const { shown } = this.state;
       const found = !spot && shown?.name === this.picture.name ? [shown.found.left, shown.found.top] : spot;
@@ -360,12 +384,14 @@
     }
 
     point(event) {
+      if (this.brush.painting) this.brush.tip(this.brush.place(event));
       this.aimed = this.at(event);
       this.place(this.aim, this.aimed);
     }
 
     press(event) {
       if (event.button !== 0 || !this.picture) return;
+      if (this.brush.painting) return this.brush.press(event);
       const mouse = event.pointerType === "mouse";
       const dragged = mouse || event.composedPath().includes(this.part(".taken"));
       const from = [event.clientX, event.clientY];
@@ -384,6 +410,11 @@
       for (const kind of ["pointerup", "pointercancel"]) this.stage.addEventListener(kind, end);
     }
 
+    middle([left, top]) {
+      const [w, h] = this.sides;
+      return [Math.round(left + w / 2), Math.round(top + h / 2)];
+    }
+
     key(event) {
       const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
       if (!this.picture || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -395,8 +426,10 @@
         const [w, h] = this.sides;
         this.aimed = [clamp(now[0] + way[0] * step, 0, width - w), clamp(now[1] + way[1] * step, 0, height - h)];
         this.place(this.aim, this.aimed);
-      } else if (event.key === "Enter" || event.key === " ") this.take(...now);
-      else return;
+        if (this.brush.painting) this.brush.tip(this.middle(this.aimed));
+      } else if (event.key !== "Enter" && event.key !== " ") return;
+      else if (this.brush.painting) this.brush.keep([this.brush.radius, ...this.middle(now)]);
+      else this.take(...now);
       event.preventDefault();
     }
   }

@@ -2,9 +2,12 @@
 
 Crops of photographs, reduced by an antialiased cubic filter ("clean"), or worn as files from the
 web are ("photo": UPSR's two-stage degradation at half its range, as full ranges make a small
-network too smooth). The loss is Charbonnier's, close to the absolute error; the body is moved by
-Muon (the first 3 300 steps of `fast-x4` were Adam's). On one core of a CPU with bfloat16 a batch of
-16 crops of 192 pixels takes 0.7 s.
+network too smooth). For clean pictures the loss is the squared error, luma's counting once more:
+that is what a fidelity network is asked for, and an edge of lettering weighs more in it. For worn
+ones it is Charbonnier's, close to the absolute error. The body is moved by Muon. The first 3 300
+steps of `fast-x4` were Adam's, and up to 14 429 its loss was Charbonnier's; where that had come to
+rest, 1 200 steps of the squared error won 0.1 dB on the photos kept out. On one core of a CPU with
+bfloat16 a batch of 16 crops of 192 pixels takes 0.8 s.
 """
 
 from __future__ import annotations
@@ -21,13 +24,14 @@ from torch import Tensor, nn
 from engines.superres.degrade.operator import Bicubic
 from engines.superres.degrade.practical import half
 from engines.superres.fast import FastNet
-from engines.superres.metrics.fidelity import psnr_y, rounded
+from engines.superres.metrics.fidelity import luma, psnr_y, rounded
 from engines.superres.photos import DATA, HELD_OUT, Crops
 from engines.superres.precision import mixed
 from engines.training.loop import Batch, Recipe, TrainConfig, bundled_weights
 
 _LOW = 48  # side of a training crop at the input's resolution
 _EPSILON = 1e-3  # of Charbonnier's loss
+_LUMA, _LUMA_RANGE = 2.0, 219.0  # weight of luma's squared error; its levels from black to white
 Source = Literal["clean", "photo"]
 
 
@@ -91,13 +95,17 @@ class FastRecipe(Recipe):
             yield {"low": self._worn(high, random), "high": high}
 
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
-        """Charbonnier's distance of RGB values."""
+        """Squared error of RGB values and of luma, or Charbonnier's distance of RGB values."""
         assert isinstance(network, FastNet)
         low = batch["low"].contiguous(memory_format=torch.channels_last)
         with mixed(low.device):
             detail = network.detail(low)
-        error = network.enlarged(low) + detail.float() - batch["high"]
-        return (error.square() + _EPSILON**2).sqrt().mean()
+        found = network.enlarged(low) + detail.float()
+        error = found - batch["high"]
+        if self.source == "photo":
+            return (error.square() + _EPSILON**2).sqrt().mean()
+        grey = (luma(found) - luma(batch["high"])) / _LUMA_RANGE
+        return error.square().mean() + _LUMA * grey.square().mean()
 
     def validate(self, network: nn.Module, figure: Path) -> dict[str, float]:
         """PSNR-Y in dB on photos kept out of training, and its lead over cubic enlargement."""

@@ -38,7 +38,7 @@ PATH = "/studio/mcp"
 LIST, SAVE, DELETE = "list_presets", "save_preset", "delete_preset"
 _WAIT, _LONGEST = 45.0, 300.0  # seconds; most agents give up on a tool after a minute
 _BODY = MOST + 2**20
-_FORMS = {"title", "advanced", "local", "models", "suggested", "words", "unit"}
+_FORMS = {"title", "advanced", "local", "models", "suggested", "words", "brush", "unit"}
 _OWN = ("files", "wait")  # names that tools add to an engine's parameters, as `PRESET`
 _FILES = {
     "type": "array", "minItems": 1, "items": {"type": "string"}, "title": "Files",

@@ -41,7 +41,8 @@ class SuperresTab(MethodTab):
     credit = "Photograph: Sander Klootwijk, CC BY-SA 4.0, cropped and reduced."
     first = (
         "task", "mode", "method", "weights", "source", "scale", "preview", "long_side", "blur",
-        "blur_size", "mask", "paint", "jpeg_quality", "gain", "bits", "steps", "strength",
+        "blur_size", "strokes", "mask", "paint", "jpeg_quality", "gain", "bits", "steps",
+        "strength",
     )  # fmt: skip
     only_with: Mapping[str, tuple[str, Any]] = MappingProxyType(
         {
@@ -49,7 +50,7 @@ class SuperresTab(MethodTab):
             for task, names in {
                 "enlarge": ("scale", "long_side", "reduction"),
                 "deblur": ("blur", "blur_size"),
-                "inpaint": ("mask", "paint", "grow"),
+                "inpaint": ("strokes", "mask", "paint", "grow"),
                 "jpeg": ("jpeg_quality", "jpeg_colour"),
                 "hdr": ("gain",),
                 "dequantise": ("bits",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -205,6 +206,59 @@ FINGERS = """(stage, fingers) => {
   for (let n = 1; n <= 10; n += 1) tell("pointermove", n / 10);
   tell("pointerup", 1);
 }"""
+
+
+def test_a_brush_paints_what_is_to_be_filled(come: Come, tmp_path: Path) -> None:
+    visitor = come()
+    page = visitor.page
+    visitor.open(TAB, session="Brush")
+    page.locator(f"#method-{TAB}").get_by_role("combobox").click()
+    page.get_by_role("option", name="RED-Diff").click()
+    _task(visitor, "Inpaint")
+    visitor.send(TAB, [_photo(tmp_path / "torn.png", 96, 64)])
+    preview = page.locator("ns-region")
+    stage = preview.locator(".whole .stage")
+    expect(stage).to_have_class(re.compile("painting"))
+    expect(preview.locator("ns-compare")).to_have_attribute("right", "Filled")
+
+    def kept() -> Any:
+        return json.loads(page.locator("#superres-reddiff-strokes textarea").input_value() or "{}")
+
+    box = stage.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] * 3 / 4, steps=8)
+    page.mouse.up()
+    [[radius, *points]] = kept()["torn.png"]
+    assert (radius, points[:2], points[-2:]) == (2, [24, 32], [48, 48])
+    stage.focus()
+    page.keyboard.press("Enter")  # a dot in the middle of the frame
+    assert kept()["torn.png"][1:] == [[2, 48, 32]]
+    expect(preview.locator(".paint path")).to_have_count(2)
+    page.wait_for_function(
+        """() => {
+          const { shown, asking } = document.querySelector("ns-region").state;
+          return !asking && shown?.wanted.includes("48,32");
+        }"""
+    )
+    visitor.assert_readable()
+    visitor.assert_fits(390)
+    preview.locator(".undo").click()
+    assert len(kept()["torn.png"]) == 1
+    preview.locator(".clear").click()
+    assert kept() == {}
+    expect(preview.locator(".paint path")).to_have_count(0)
+    # After a refusal nothing stays where the last picture was.
+    _task(visitor, "JPEG")
+    expect(preview.locator(".now.wrong")).to_contain_text("give its JPEG quality")
+    expect(preview.locator("ns-compare")).to_be_hidden()
+    expect(preview.locator(".tools")).to_be_hidden()
+
+
+def _task(visitor: Visitor, name: str) -> None:
+    visitor.page.locator("#superres-reddiff-task").get_by_role("combobox").click()
+    visitor.page.get_by_role("option", name=name).click()
 
 
 def test_a_film_is_told_from_a_picture_run_and_played(come: Come, tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ class Everything(Params):
     )
     words: str = option("hello", title="Words", description="t", max_length=9)
     lines: tuple[str, ...] = option((), title="Lines", description="l", advanced=True)
+    strokes: str = option("", title="Strokes", description="b", max_length=99, brush=True)
     weights: str = option("small", title="Weights", description="w", models="net", advanced=True)
 
     @model_validator(mode="after")
@@ -57,7 +58,8 @@ KINDS = {
     "switch": ("switch", gr.Checkbox),
     "few": ("choice", gr.Radio), "many": ("choice", gr.Dropdown), "perhaps": ("choice", gr.Radio),
     "several": ("choices", gr.CheckboxGroup), "words": ("text", gr.Textbox),
-    "lines": ("lines", gr.Textbox), "weights": ("model", gr.Dropdown),
+    "lines": ("lines", gr.Textbox), "strokes": ("brush", gr.Textbox),
+    "weights": ("model", gr.Dropdown),
 }  # fmt: skip
 
 
@@ -73,6 +75,12 @@ def test_every_kind_of_parameter_has_its_control() -> None:
     assert labels["switch"] == "Switch"
     assert labels["times"] == "Times"  # the buttons have the unit
     assert [field.name for field in form.fields if field.advanced] == ["lines", "weights"]
+
+
+def test_strokes_are_told_without_their_numbers() -> None:
+    [strokes] = [field for field in fields_of(Everything) if field.name == "strokes"]
+    assert strokes.words('{"a.png": [[1, 2, 3]]}') == "strokes on the picture"
+    assert strokes.words("") == "none"
 
 
 def test_suggested_numbers_are_buttons_and_others_are_kept() -> None:

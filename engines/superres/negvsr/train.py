@@ -28,10 +28,10 @@ from engines.superres.negvsr.clips import Clips, Picture, tensor
 from engines.superres.negvsr.negatives import draw_turns, mixed_with, turned
 from engines.superres.negvsr.net import SCALE, NegVsr
 from engines.superres.negvsr.noise import SIDE, library
-from engines.superres.photos import HELD_OUT
+from engines.superres.photos import DATA, HELD_OUT
 from engines.superres.precision import mixed
 from engines.training.loop import Batch, Recipe, TrainConfig
-from engines.training.photos import DATA, photos
+from engines.training.photos import photos
 
 _LOW = 48  # side of a training frame at the input's resolution
 _FRAMES = 7

@@ -1,4 +1,4 @@
-"""What of a picture is to be filled: a mask, what was erased, or what was painted over."""
+"""What of a picture is to be filled: a mask or strokes, what was erased, or was painted over."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from engines.base import UserError
 from engines.media.picture import read_picture
 from engines.media.picture_facts import Picture
+from engines.superres.reddiff.brush import drawn
 from engines.superres.reddiff.params import ReddiffParams
 
 _NEAR = 24.0 / 255.0  # how far a JPEG moves a painted colour
@@ -23,7 +24,7 @@ def marked(
 
     Args:
         path: the picture.
-        params: the mask's path, the colour and the edge.
+        params: the mask's path, the strokes, the colour and the edge.
         origin: (y, x) of its first pixel in the picture that the mask belongs to; None where it
             is that picture.
 
@@ -42,8 +43,8 @@ def marked(
         raise UserError(f"All of {path.name} is marked, so nothing is left to go by")
     if not holes.any() and origin is None:
         raise UserError(
-            f"Nothing is marked in {path.name}; erase what is to be filled, paint it over in "
-            f"{params.paint}, or give a mask"
+            f"Nothing is marked in {path.name}; paint over what is to be filled with the brush, "
+            f"erase it, fill it with {params.paint}, or give a mask"
         )
     return ~holes, erased
 
@@ -51,8 +52,11 @@ def marked(
 def _holes(
     picture: Picture, params: ReddiffParams, origin: tuple[int, int] | None
 ) -> tuple[NDArray[np.bool_], bool]:
-    if params.mask:
-        return _from_file(Path(params.mask).expanduser(), picture, origin), False
+    if params.mask or params.strokes:
+        holes = drawn(params.strokes, picture.pixels.shape[:2], origin or (0, 0))
+        if params.mask:
+            holes |= _from_file(Path(params.mask).expanduser(), picture, origin)
+        return holes, False
     if picture.alpha is not None:
         clear = picture.alpha < np.iinfo(picture.alpha.dtype).max / 2
         if clear.any():

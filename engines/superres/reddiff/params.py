@@ -13,6 +13,7 @@ from engines.superres.params import SuperresParams
 from engines.superres.reddiff.schedule import Weighting
 from engines.superres.reddiff.tasks import Task
 
+_STROKES = 48_000  # characters, some 5 000 points
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
@@ -43,11 +44,18 @@ class ReddiffParams(SuperresParams):
         ge=0.3,
         le=8.0,
     )
+    strokes: str = option(
+        "",
+        title="Brush",
+        description="Paint over what is to be filled, in the preview",
+        max_length=_STROKES,
+        brush=True,
+    )
     mask: str = option(
         "",
         title="Mask",
         description="Path of a picture of the same size, white where it is to be filled; without "
-        "one, what is transparent or painted over",
+        "one and without the brush, what is transparent or painted over",
         max_length=1000,
         local=True,
     )
@@ -160,6 +168,15 @@ class ReddiffParams(SuperresParams):
             )
         return value.lower()
 
+    @field_validator("strokes")
+    @classmethod
+    def _drawable(cls, value: str) -> str:
+        if not value:
+            return value
+        from engines.superres.reddiff.brush import checked
+
+        return checked(value)
+
     def for_file(self, path: Path) -> Self:
         """With what the file says of itself; see `engines.superres.reddiff.tasks`.
 
@@ -171,6 +188,10 @@ class ReddiffParams(SuperresParams):
         from engines.superres.reddiff.tasks import bits_of, jpeg_of
 
         found: dict[str, Any] = {"scale": 1.0, "long_side": None}
+        if self.task == "inpaint" and self.strokes:
+            from engines.superres.reddiff.brush import of_picture
+
+            found["strokes"] = of_picture(self.strokes, path)
         if self.task == "jpeg":
             read = jpeg_of(path)
             if read is None and self.jpeg_quality is None:

@@ -18,14 +18,13 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from engines.superres.metrics.fidelity import psnr_y
-from engines.superres.photos import HELD_OUT, Crops
+from engines.superres.photos import DATA, HELD_OUT, Crops
 from engines.superres.precision import mixed
 from engines.superres.reddiff.checkpoint import ID
 from engines.superres.reddiff.schedule import Schedule
 from engines.superres.reddiff.settings import PriorSettings
 from engines.superres.reddiff.unet import AdmUnet
 from engines.training.loop import Batch, Recipe, TrainConfig
-from engines.training.photos import DATA
 
 SETTINGS = PriorSettings(
     channels=32, mult=(1, 2, 2), blocks=1, attention=(False, False, True), out=3, updown=False,

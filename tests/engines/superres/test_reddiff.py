@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pydantic import ValidationError
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -23,6 +25,7 @@ from engines.superres.degrade.operator import Average, Bicubic, Blur, Clipping, 
 from engines.superres.engine import ReddiffEngine
 from engines.superres.meter import Meter
 from engines.superres.noise_field import noise_field
+from engines.superres.reddiff.brush import drawn
 from engines.superres.reddiff.frame import Frame, spans
 from engines.superres.reddiff.params import ReddiffParams
 from engines.superres.reddiff.schedule import Schedule, Weighting
@@ -282,13 +285,16 @@ def painted(how: str, tmp_path: Path) -> tuple[Path, dict[str, Any]]:
     Image.fromarray(pixels).save(source)
     if how == "painted":
         return source, {}
+    if how == "brush":  # to and fro, and a dot far out of the picture
+        strokes = [[2, 23, 15, 29, 15, 29, 18, 23, 18], [5, 22, 700]]
+        return source, {"strokes": json.dumps({"": strokes})}
     mask = np.zeros((40, 50), np.uint8)
     mask[hole] = 255
     Image.fromarray(mask).save(tmp_path / "mask.png")
     return source, {"mask": str(tmp_path / "mask.png")}
 
 
-@pytest.mark.parametrize("how", ["erased", "painted", "mask"])
+@pytest.mark.parametrize("how", ["erased", "painted", "mask", "brush"])
 def test_what_is_marked_is_filled_and_nothing_else_changes(tmp_path: Path, how: str) -> None:
     source, params = painted(how, tmp_path)
     result, picture = run(tmp_path, source, task="inpaint", grow=0, **params)
@@ -306,6 +312,28 @@ def test_what_is_marked_is_filled_and_nothing_else_changes(tmp_path: Path, how: 
     _, part = run(tmp_path, cut, origin=(8, 15), task="inpaint", grow=0, **params)
     same = np.all(part.pixels == photo(40, 50)[8:, 15:], axis=2)
     assert np.array_equal(same | hole[8:, 15:], np.ones_like(same))
+
+
+def test_strokes_go_by_the_name_of_the_picture(tmp_path: Path) -> None:
+    text = json.dumps({"one.png": [[0, 3, 2]], "": [[0, 1, 1]]})
+    for name, place in {"one.png": (2, 3), "other.png": (1, 1)}.items():
+        told = ReddiffParams(task="inpaint", strokes=text).for_file(tmp_path / name)
+        again = told.for_file(tmp_path / "region.tif")  # what the preview cuts out of it
+        holes = drawn(again.strokes, (4, 5), (0, 0))
+        assert [tuple(at) for at in np.argwhere(holes)] == [place]
+    assert not ReddiffParams(
+        task="inpaint", strokes=json.dumps({"one.png": [[0, 3, 2]]})
+    ).for_file(tmp_path / "other.png").strokes  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[1, 2]", '{"a.png": [[3, 1]]}', '{"a.png": [[3]]}', '{"a.png": [[-1, 2, 2]]}', "{",
+     '{"a.png": [[3, 1, 900000]]}', '{"a.png": [[3.5, 1, 2]]}', "[" * 40_000, '{"a.png": [[]]}'],
+)  # fmt: skip
+def test_strokes_that_cannot_be_drawn_are_refused(text: str) -> None:
+    with pytest.raises(ValidationError, match=r"(?i)strokes? (are|is|has)"):
+        ReddiffParams(task="inpaint", strokes=text)
 
 
 def test_marks_that_cannot_be_used_are_a_sentence(tmp_path: Path) -> None:
