@@ -169,8 +169,8 @@ class Mask(Operator):
         return torch.where(self.seen.to(pictures.device), pictures, 0.5)
 
     def invert(self, measured: Tensor) -> Tensor:
-        """See `Operator`; grey where nothing is seen."""
-        return self.measure(measured)
+        """See `Operator`; what is not seen goes on smoothly from what is seen around it."""
+        return filled(measured, self.seen.to(measured.device))
 
     def part(self, top: int, left: int, height: int, width: int) -> Operator:
         """See `Operator`; what lies beyond the picture is not seen."""
@@ -178,6 +178,29 @@ class Mask(Operator):
         seen = torch.zeros(height, width, dtype=torch.bool)
         seen[: inside.shape[0], : inside.shape[1]] = inside
         return Mask(seen, self.kept)
+
+
+def filled(values: Tensor, seen: Tensor) -> Tensor:
+    """Pixels that are not seen, as the mean of what is seen around them (push and pull).
+
+    Each halving takes means of what is seen alone, until all is; on the way back what is not seen
+    comes from the coarser picture. Grey where nothing is seen at all.
+
+    Args:
+        values: (B, C, H, W).
+        seen: (H, W) bool, on the same device.
+    """
+    if bool(seen.all()):
+        return values
+    if seen.numel() == 1:
+        return torch.full_like(values, 0.5)
+    size = values.shape[2:]
+    window = [min(2, side) for side in size]
+    share = seen.to(values.dtype)[None, None]
+    known = avg_pool2d(share, window, ceil_mode=True)
+    means = avg_pool2d(values * share, window, ceil_mode=True) / known.clamp(min=1e-6)
+    coarse = filled(means, known[0, 0] > 0)
+    return torch.where(seen, values, interpolate(coarse, [*size], mode="bilinear"))
 
 
 class Clipping(Operator):

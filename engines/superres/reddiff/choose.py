@@ -26,7 +26,7 @@ from engines.superres.reddiff.params import ReddiffParams
 from engines.superres.reddiff.prior import Prior
 from engines.superres.reddiff.settings import PriorSettings
 from engines.superres.reddiff.solve import Plan, Solver, room
-from engines.superres.reddiff.tasks import DOING, RATES, WEIGHT, Task
+from engines.superres.reddiff.tasks import DOING, Task, steps_of, tuning
 from engines.superres.reddiff.unet import AdmUnet
 from engines.superres.rows import Canvas, Merged, Picked, Sink, Source, pump
 from engines.superres.tiles import channel_groups
@@ -117,10 +117,13 @@ def choose(
     prior = Prior(loaded.network, params.weights, steps.check)
     settings = prior.settings
     side = params.tile or settings.size
+    count = min(params.steps or steps_of(params.task), settings.schedule.steps)
+    suits = tuning(params.task, count)
     plan = Plan(
-        steps=min(params.steps, settings.schedule.steps),
-        weight=WEIGHT if params.weight is None else params.weight,
-        rate=RATES[params.task] if params.rate is None else params.rate,
+        steps=count,
+        weight=suits.weight if params.weight is None else params.weight,
+        rate=suits.rate if params.rate is None else params.rate,
+        betas=suits.betas,
         weighting=params.weighting,
         together=params.together,
         jitter=params.jitter,

@@ -103,10 +103,10 @@ class ReddiffParams(SuperresParams):
         ge=1,
         le=7,
     )
-    steps: int = option(
-        50,
+    steps: int | None = option(
+        None,
         title="Steps",
-        description="Of the optimisation; the authors' tables take 1000",
+        description="Of the optimisation; empty goes by the task, the authors' tables take 1000",
         ge=1,
         le=1000,
         advanced=True,
@@ -114,7 +114,8 @@ class ReddiffParams(SuperresParams):
     weight: float | None = option(
         None,
         title="Weight of the prior",
-        description="More looks smoother, less fits the picture closer; empty goes by the task",
+        description="More looks smoother, less fits the picture closer; empty goes by task and "
+        "steps",
         ge=0.0,
         le=100.0,
         advanced=True,
@@ -122,7 +123,7 @@ class ReddiffParams(SuperresParams):
     rate: float | None = option(
         None,
         title="Rate",
-        description="How far a step goes; empty goes by the task",
+        description="How far a step goes; empty goes by task and steps",
         gt=0.0,
         le=1.0,
         advanced=True,

@@ -1,6 +1,6 @@
 """RED-Diff's optimisation of one picture of any size (Mardani et al., ICLR 2024, algorithm 1).
 
-μ begins at A⁺y and is moved by Adam (β = 0.9, 0.99), one step a time t of a falling grid, down
+μ begins at A⁺y and is moved by Adam one step a time t of a falling grid, down
 
     λ·w(t)·mean((ε̂(x_t, t) - ε)·μ') + v/2·mean((y - A(μ'))²),   x_t = √ᾱ·μ' + √(1-ᾱ)·ε,
 
@@ -36,7 +36,7 @@ from engines.superres.reddiff.schedule import Schedule, Weighting
 from engines.superres.rows import Sink, Source, strips
 from engines.superres.tiles import window
 
-_BETAS, _EPSILON = (0.9, 0.99), 1e-8
+_EPSILON = 1e-8  # of Adam
 _HALO = 16  # multiples of what is measured together, or of the reach, around rows of an A⁺
 PLANES = 4  # files of μ (two) and of Adam's moments
 
@@ -66,6 +66,7 @@ class Plan:
         steps: of the grid of times.
         weight: λ.
         rate: of Adam.
+        betas: of Adam, the authors' by default.
         weighting: w(t).
         together: times that share one step of Adam; their terms are averaged.
         jitter: σ of the noise in μ'.
@@ -77,6 +78,7 @@ class Plan:
     steps: int = 50
     weight: float = 0.25
     rate: float = 0.1
+    betas: tuple[float, float] = (0.9, 0.99)
     weighting: Weighting = "linear"
     together: int = 1
     jitter: float = 0.0
@@ -145,6 +147,8 @@ class Solver:
         height, width = self._frame.size
         align = self._operator.align
         halo = _HALO * max(-(-self._operator.reach // align), 1) * align
+        if isinstance(self._operator, Mask):  # holes are filled from both sides
+            halo = self._plan.tile
         step = max(self._plan.tile // align, 1) * align
         for top in range(0, height, step):
             self._meter.check()
@@ -227,12 +231,12 @@ class Solver:
             raise UserError("The optimisation went astray; choose a smaller rate or weight")
         first, second = self._planes[2:]
         bounds = (top, bottom, 0, width)
-        mean = first.window(*bounds).lerp_(gradient, 1.0 - _BETAS[0])
-        square = second.window(*bounds).mul_(_BETAS[1])
-        square.addcmul_(gradient, gradient, value=1.0 - _BETAS[1])
+        mean = first.window(*bounds).lerp_(gradient, 1.0 - plan.betas[0])
+        square = second.window(*bounds).mul_(plan.betas[1])
+        square.addcmul_(gradient, gradient, value=1.0 - plan.betas[1])
         first.put(top, mean)
         second.put(top, square)
-        less, more = (1.0 - beta ** (number + 1) for beta in _BETAS)
+        less, more = (1.0 - beta ** (number + 1) for beta in plan.betas)
         spread = square.sqrt_().div_(math.sqrt(more)).add_(_EPSILON)
         now = self._planes[number % 2].window(*bounds)
         now.addcdiv_(mean, spread, value=-plan.rate / less)

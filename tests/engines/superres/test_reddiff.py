@@ -31,6 +31,7 @@ from engines.superres.reddiff.params import ReddiffParams
 from engines.superres.reddiff.schedule import Schedule, Weighting
 from engines.superres.reddiff.settings import PriorSettings, ScheduleSettings
 from engines.superres.reddiff.solve import Plan, Solver
+from engines.superres.reddiff.tasks import Tuning, steps_of, tuning
 from engines.superres.reddiff.unet import AdmUnet
 from engines.superres.rows import Canvas, Levels
 from engines.weights import BUNDLED
@@ -312,6 +313,12 @@ def test_what_is_marked_is_filled_and_nothing_else_changes(tmp_path: Path, how: 
     _, part = run(tmp_path, cut, origin=(8, 15), task="inpaint", grow=0, **params)
     same = np.all(part.pixels == photo(40, 50)[8:, 15:], axis=2)
     assert np.array_equal(same | hole[8:, 15:], np.ones_like(same))
+
+
+def test_few_steps_have_numbers_of_their_own_and_many_have_the_authors() -> None:
+    assert tuning("deblur", 1000) == Tuning(0.5, 0.25, (0.9, 0.99))
+    assert tuning("deblur", 50).betas[1] < 0.99**20  # in its own steps it forgets sooner still
+    assert steps_of("inpaint") > steps_of("enlarge")
 
 
 def test_strokes_go_by_the_name_of_the_picture(tmp_path: Path) -> None:

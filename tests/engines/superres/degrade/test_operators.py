@@ -20,6 +20,7 @@ from engines.superres.degrade.operator import (
     Levels,
     Mask,
     Operator,
+    filled,
 )
 from tests.engines.superres.helpers import photo
 
@@ -104,3 +105,13 @@ def test_jpeg_is_what_libjpeg_makes(quality: int, halved: bool) -> None:
     lost = np.abs(ours - pixels / 255.0).mean()
     # libjpeg works in bytes, and smooths the colour where it is made large again.
     assert np.abs(ours.clip(0, 1) - theirs).mean() < 0.35 * lost
+
+
+def test_holes_go_on_from_what_is_seen_around() -> None:
+    across = torch.linspace(0.2, 0.6, 40).expand(1, 3, 31, 40)
+    seen = torch.ones(31, 40, dtype=torch.bool)
+    seen[10:18, 12:20] = False
+    found = filled(torch.where(seen, across, 9.0), seen)
+    assert torch.equal(found[..., seen], across[..., seen])
+    assert float((found - across).abs().max()) < 0.06
+    assert torch.equal(filled(across, torch.zeros_like(seen)), torch.full_like(across, 0.5))
