@@ -16,7 +16,7 @@ from studio.options import from_environment
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-VERSION = "0.8.0"
+VERSION = "0.9.0"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 LOCAL = "local"  # the owner of everything where nobody else can reach the page
 KEPT = "examples"  # owner of the examples' results, as whom nobody can come

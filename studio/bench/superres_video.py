@@ -37,6 +37,7 @@ from engines.superres.metrics.temporal import unsteadiness
 from engines.superres.negvsr.clips import filmed, tensor
 from engines.superres.negvsr.net import SCALE, NegVsr
 from engines.superres.negvsr.params import NegvsrParams
+from engines.superres.negvsr.process import threshold
 from engines.superres.negvsr.restore import Restorer
 from engines.weights import BUNDLED, load, read_model
 from studio.bench.raw_scenes import PHOTOS
@@ -64,7 +65,8 @@ def negvsr() -> Enlarge:
     path = Path(named) if named else BUNDLED / f"{params.weights}.safetensors"
     if not path.is_file():
         raise UserError(f"it needs weights, {path.name}: run `train {params.weights}`")
-    network = load(read_model(path, path.stem, "bundled"), "cpu").network
+    file = read_model(path, path.stem, "bundled")
+    network = load(file, "cpu").network
     if not isinstance(network, NegVsr):
         raise UserError(f"{path.name} is of another network")
 
@@ -72,7 +74,7 @@ def negvsr() -> Enlarge:
         with TemporaryDirectory() as folder:
             scratch = Path(folder) / "frames"
             restorer = Restorer(
-                network, "cpu", params.cleaning, params.threshold, params.tile, scratch,
+                network, "cpu", params.cleaning, threshold(params, file), params.tile, scratch,
                 lambda _share: None,
             )  # fmt: skip
             stack = restorer.run(list(clip))

@@ -20,6 +20,8 @@ from engines.superres.negvsr.flow import SpyNet, dense_search
 
 SCALE = 4
 PASSES = 3  # that a sequence is cleaned at most
+AUTHORS_THRESHOLD = 5.0  # of their last model, in levels; the one before has 1.5
+CARD_THRESHOLD = "threshold"  # what a model card calls another
 FlowKind = Literal["spynet", "dis"]
 
 

@@ -32,11 +32,11 @@ class NegvsrParams(Params):
         ge=1,
         le=100,
     )
-    threshold: float = option(
-        5.0,
+    threshold: float | None = option(
+        None,
         title="Clean again above",
         description="A sequence is cleaned up to three times, while that changes more than this in "
-        "the mean",
+        "the mean; empty goes by the weights",
         unit="levels",
         ge=0.0,
         le=255.0,

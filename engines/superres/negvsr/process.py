@@ -18,11 +18,11 @@ from engines.media.video_write import VideoWriter, film_suffix
 from engines.progress import duration
 from engines.superres.naming import short
 from engines.superres.negvsr.finish import compared, finished
-from engines.superres.negvsr.net import SCALE, NegVsr
+from engines.superres.negvsr.net import AUTHORS_THRESHOLD, CARD_THRESHOLD, SCALE, NegVsr
 from engines.superres.negvsr.params import OVERLAP, NegvsrParams
 from engines.superres.negvsr.restore import Restorer
 from engines.superres.negvsr.sequences import sequences
-from engines.weights import LoadedModel, sha256_of
+from engines.weights import LoadedModel, ModelFile, sha256_of
 
 _SCRATCH_BYTES = 2 << 30  # of the disk, for a sequence's result
 _MEMORY_BYTES = 400 << 20  # for a sequence as it was read and as it was cleaned
@@ -97,6 +97,17 @@ def _network(params: NegvsrParams, job: Job) -> LoadedModel:
     return model
 
 
+def threshold(params: NegvsrParams, file: ModelFile) -> float:
+    """When cleaning is repeated, in levels of 8 bits: what is set, or what suits the weights.
+
+    The small network learned from frames that are cleaned once, and its card says so; the authors'
+    last model is run with 5 levels.
+    """
+    if params.threshold is not None:
+        return params.threshold
+    return float(file.card.get(CARD_THRESHOLD, AUTHORS_THRESHOLD))
+
+
 def longest(facts: VideoFacts, wanted: int) -> int:
     """Frames of a sequence: `wanted`, or as many as memory and disk are given for."""
     pixels = facts.width * facts.height
@@ -143,8 +154,8 @@ class _Work:
         if model is not None:
             assert isinstance(model.network, NegVsr)
             self._restorer = Restorer(
-                model.network, job.device, params.cleaning, params.threshold, params.tile,
-                job.workspace / ".sequence.partial", self._step,
+                model.network, job.device, params.cleaning, threshold(params, model.file),
+                params.tile, job.workspace / ".sequence.partial", self._step,
             )  # fmt: skip
             self._check_room()
 

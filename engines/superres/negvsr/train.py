@@ -26,7 +26,7 @@ from engines.superres.metrics.temporal import unsteadiness
 from engines.superres.negvsr.blocks import ResidualBlock
 from engines.superres.negvsr.clips import Clips, Picture, tensor
 from engines.superres.negvsr.negatives import draw_turns, mixed_with, turned
-from engines.superres.negvsr.net import SCALE, NegVsr
+from engines.superres.negvsr.net import CARD_THRESHOLD, SCALE, NegVsr
 from engines.superres.negvsr.noise import SIDE, library
 from engines.superres.photos import DATA, HELD_OUT
 from engines.superres.precision import mixed
@@ -154,6 +154,7 @@ class NegvsrRecipe(Recipe):
         return {
             "network": "superres.negvsr/net",
             "config": self.settings,
+            CARD_THRESHOLD: _ONCE,
             "title": self.title,
             "note": "Small network (0.14 M weights), trained on a CPU by the recipe of this "
             "project; works offline. The authors' network has 4.6 M weights and can be added",

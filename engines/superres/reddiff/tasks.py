@@ -29,16 +29,18 @@ class Tuning:
     betas: tuple[float, float]
 
 
-_STEPS, _STEPS_IN_HOLES = 50, 150  # nothing but the prior moves what lies in a hole
+# Nothing but the prior moves what lies in a hole, and little tells of what a blur took.
+_STEPS: dict[Task, int] = {"inpaint": 150, "deblur": 100}
+_OTHERS = 50
 _FEW = 200  # steps, up to which the numbers for few are taken
 _SOON = (0.6, 0.7)
 _FOR_FEW: dict[Task, Tuning] = {
-    "enlarge": Tuning(0.02, 0.06, _SOON),
-    "deblur": Tuning(0.02, 0.02, _SOON),
-    "inpaint": Tuning(0.02, 0.25, _SOON),
+    "enlarge": Tuning(0.1, 0.15, _SOON),
+    "deblur": Tuning(0.04, 0.01, _SOON),
+    "inpaint": Tuning(0.03, 0.25, _SOON),
     "jpeg": Tuning(0.02, 0.3, _SOON),
-    "hdr": Tuning(0.1, 0.1, _SOON),
-    "dequantise": Tuning(0.02, 0.1, _SOON),
+    "hdr": Tuning(0.15, 0.1, _SOON),
+    "dequantise": Tuning(0.04, 0.1, _SOON),
 }
 _RATES: dict[Task, float] = {
     "enlarge": 0.1, "deblur": 0.5, "inpaint": 0.25, "jpeg": 0.5, "hdr": 0.5, "dequantise": 0.5,
@@ -47,7 +49,7 @@ _RATES: dict[Task, float] = {
 
 def steps_of(task: Task) -> int:
     """How many steps a task is given by itself."""
-    return _STEPS_IN_HOLES if task == "inpaint" else _STEPS
+    return _STEPS.get(task, _OTHERS)
 
 
 def tuning(task: Task, steps: int) -> Tuning:

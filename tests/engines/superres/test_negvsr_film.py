@@ -20,7 +20,7 @@ from engines.media.video_read import Frame
 from engines.superres.engine import NegvsrEngine
 from engines.superres.negvsr.finish import upright
 from engines.superres.negvsr.params import OVERLAP, NegvsrParams
-from engines.superres.negvsr.process import longest
+from engines.superres.negvsr.process import longest, threshold
 from engines.superres.negvsr.restore import Restorer
 from engines.superres.negvsr.sequences import Sequence, sequences
 from tests.engines.media.make_film import Frames, film, moving, pictures, sound_packets, times
@@ -33,7 +33,7 @@ class FilmJob(QuietJob):
 
     def load(self, model_id: str) -> Any:
         self.asked.append(model_id)
-        file = SimpleNamespace(id=model_id, sha256="0" * 64)
+        file = SimpleNamespace(id=model_id, sha256="0" * 64, card={})
         return SimpleNamespace(file=file, network=network())
 
 
@@ -246,3 +246,10 @@ def test_a_turned_film_is_compared_upright(tmp_path: Path, turned: int) -> None:
     assert (width, height) == ((192, 128) if turned == 180 else (128, 192))
     with Image.open(result.comparisons[0].after) as after:
         assert after.size == (width, height)
+
+
+def test_how_often_is_cleaned_goes_by_the_weights() -> None:
+    authors: Any = SimpleNamespace(card={})
+    ours: Any = SimpleNamespace(card={"threshold": 255.0})
+    assert [threshold(NegvsrParams(), file) for file in (authors, ours)] == [5.0, 255.0]
+    assert threshold(NegvsrParams(threshold=1.5), ours) == 1.5
