@@ -116,6 +116,7 @@ class ReddiffEngine(_SuperresEngine):
     summary: ClassVar[str] = (
         "Undoes blur, holes, JPEG, clipping or lost levels by what is known of them; slow"
     )
+    version: ClassVar[str] = "2"
     Params: ClassVar[type[Params]] = ReddiffParams
 
     def run(
