@@ -3,7 +3,6 @@
 // {"scan.png": [[radius, x, y, x, y, ...]]} in whole pixels of the picture.
 (() => {
   const FIELD = "strokes";
-  const LONGEST = 48000; // characters that the field takes
   const STYLE = `
     .tools { display: flex; flex-wrap: wrap; align-items: center; gap: 6px 12px; margin-bottom: 8px; font-size: 13px; }
     .tools .modes { display: inline-flex; } .tools .modes button { border-radius: 0; }
@@ -66,7 +65,8 @@
 
     get all() {
       try {
-        const read = JSON.parse(this.field?.value || this.region.chosen?.values[FIELD] || "{}");
+        // The settings are told after the field has changed.
+        const read = JSON.parse((this.field?.value ?? this.region.chosen?.values[FIELD]) || "{}");
         return read && typeof read === "object" ? read : {};
       } catch { return {}; }
     }
@@ -81,12 +81,10 @@
       const all = { ...this.all, [this.region.picture.name]: strokes };
       if (!strokes.length) delete all[this.region.picture.name];
       const text = Object.keys(all).length ? JSON.stringify(all) : "";
+      const fits = text.length <= field.maxLength;
       this.region.part(".tools .full").textContent =
-        text.length > LONGEST ? "No more strokes fit; take a larger brush, or give a mask" : "";
-      if (text.length <= LONGEST) {
-        field.value = text;
-        field.dispatchEvent(new Event("input", { bubbles: true }));
-      }
+        fits ? "" : "No more strokes fit; take a larger brush, or give a mask";
+      if (fits) window.NoiseStudio.type(field, text);
       this.show();
     }
 

@@ -11,6 +11,14 @@
     throw new Error(answer.status === 404 ? "" : "The studio does not answer");
   };
 
+  // Puts text into a field of a form as if it had been typed. For Gradio a text field has an input, which a draft
+  // is kept of, only once a key was pressed.
+  window.NoiseStudio.type = (field, text) => {
+    field.value = text;
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+    field.dispatchEvent(new KeyboardEvent("keypress", { key: "", bubbles: true }));
+  };
+
   window.NoiseStudio.Looked = class extends HTMLElement {
     static observedAttributes = ["pictures", "job"];
 

@@ -117,10 +117,7 @@
     put(words) {
       if (!this.field) return;
       const known = new Map(words.map((word) => [word.toLowerCase(), word]));
-      this.field.value = [...known.values()].join("\n");
-      this.field.dispatchEvent(new Event("input", { bubbles: true }));
-      // For Gradio a text field has an input only once a key was pressed.
-      this.field.dispatchEvent(new KeyboardEvent("keypress", { key: "", bubbles: true }));
+      window.NoiseStudio.type(this.field, [...known.values()].join("\n"));
     }
 
     take() {

@@ -64,7 +64,8 @@ def run() -> list[dict[str, Any]]:
     only, tasks = (_named(f"STUDIO_BENCH_{one}") for one in ("ONLY", "SETS"))
     save = os.environ.get("STUDIO_BENCH_SAVE")
     highs = originals()
-    highs = highs[:: max(len(highs) // int(os.environ.get("STUDIO_BENCH_CROPS", len(highs))), 1)]
+    count = min(int(os.environ.get("STUDIO_BENCH_CROPS", len(highs))), len(highs))
+    highs = [highs[n * len(highs) // count] for n in range(count)]
     rows: list[dict[str, Any]] = []
     for task in _SETTINGS:
         if tasks and task not in tasks:
